@@ -1,0 +1,1 @@
+"""What knows nothing of AWS: time, storage, jobs, HTTP."""

@@ -1,0 +1,1 @@
+"""What Lambda stores: functions and their settings."""

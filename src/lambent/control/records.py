@@ -1,0 +1,68 @@
+"""What Lambda remembers of a function. Frozen: a change is `replace` + one transaction + a new revision id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+LATEST = "$LATEST"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FunctionKey:
+    """Names one function. State is separate per account and region."""
+
+    account: str  # 12 digits
+    region: str
+    name: str
+
+    def arn(self, qualifier: str | None = None, partition: str = "aws") -> str:
+        """`arn:aws:lambda:REGION:ACCOUNT:function:NAME`, with `:QUALIFIER` when one is given."""
+        arn = f"arn:{partition}:lambda:{self.region}:{self.account}:function:{self.name}"
+        return f"{arn}:{qualifier}" if qualifier else arn
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingConfig:
+    log_format: str  # "Text" or "JSON"
+    log_group: str
+    application_log_level: str | None = None  # only with JSON
+    system_log_level: str | None = None  # only with JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One version of a function: its configuration, the identity of its code, and where it stands."""
+
+    key: FunctionKey
+    version: str  # "$LATEST" or a number as a string
+    revision_id: str
+    last_modified: str  # "2026-11-21T05:04:33.120+0000"
+    role: str
+    runtime: str
+    handler: str
+    code_digest: str  # hexadecimal sha256 of the zip: its key among the blobs
+    code_size: int  # bytes of the zip
+    description: str = ""
+    timeout: int = 3  # seconds
+    memory_size: int = 128  # MiB
+    ephemeral_storage: int = 512  # MiB of /tmp
+    architecture: str = "x86_64"
+    package_type: str = "Zip"
+    environment: Mapping[str, str] | None = None  # None: Environment was never sent
+    logging: LoggingConfig = LoggingConfig("Text", "")
+    tracing_mode: str = "PassThrough"
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    """Members kept and answered exactly as given (DeadLetterConfig, KMSKeyArn)."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    state: str = "Pending"
+    state_reason: str | None = None
+    state_reason_code: str | None = None
+    last_update_status: str | None = None  # None until first Active
+    last_update_status_reason: str | None = None
+    last_update_status_reason_code: str | None = None
+
+    @property
+    def arn(self) -> str:
+        return self.key.arn(None if self.version == LATEST else self.version)

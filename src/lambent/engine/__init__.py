@@ -1,0 +1,1 @@
+"""What Lambda runs: execution environments and the invocations they serve."""

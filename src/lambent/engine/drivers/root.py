@@ -1,0 +1,94 @@
+"""What a function's root directory holds: the plan that the launcher builds."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+from lambent.engine import seccomp
+from lambent.engine.runtimes import Runtime, client_files
+
+RUNTIME_API = ("127.0.0.1", 9001)
+SANDBOX_USER = "sbx_user1051"  # the name AWS gives it
+SANDBOX_UID = 993  # what an unprivileged server makes it look like; with root every environment has its own
+UID_BASE = 1_879_048_192  # 0x70000000: far above users, containers and systemd's dynamic ranges
+UID_COUNT = 4096
+
+_GUEST = Path(__file__).parent.parent / "guest"
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_SETTINGS = (
+    "/etc/alternatives", "/etc/ca-certificates", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
+    "/etc/localtime", "/etc/mime.types", "/etc/nsswitch.conf", "/etc/protocols", "/etc/services",
+    "/etc/ssl/certs", "/etc/ssl/openssl.cnf",
+)  # fmt: skip
+_DIRECTORIES = (
+    "/.proc", "/dev", "/etc", "/home", "/mnt", "/opt", "/proc", "/root", "/run", "/tmp", "/var/lang", "/var/runtime",
+    "/var/task", "/var/tmp",
+)  # fmt: skip
+_RLIMITS = {  # as AWS sets them, but no core dumps: the kernel may hand those to a program of the host
+    "RLIMIT_CORE": (0, 0),
+    "RLIMIT_MEMLOCK": (65536, 65536),
+    "RLIMIT_NOFILE": (1024, 1024),
+    "RLIMIT_STACK": (8388608, -1),
+}
+
+
+def users(*, user_namespace: bool) -> str:
+    """`/etc/passwd` of every sandbox: too long for a message, so the driver keeps it in a file."""
+    lines = ["root:x:0:0:root:/root:/sbin/nologin", "nobody:x:65534:65534:nobody:/:/sbin/nologin"]
+    uids = [SANDBOX_UID] if user_namespace else range(UID_BASE, UID_BASE + UID_COUNT)
+    lines += [f"{SANDBOX_USER}:x:{uid}:{uid}::/home/{SANDBOX_USER}:/sbin/nologin" for uid in uids]
+    return "\n".join(lines) + "\n"
+
+
+def launch_plan(
+    runtime: Runtime, directory: Path, trees: Path, *, user_namespace: bool, own_client: bool
+) -> dict[str, Any]:
+    """The launcher's first message: what to bind, what to write, what to become.
+
+    `directory` holds the mount point `root` and the file `passwd`. `own_client` False puts the C extension of `awslambdaric` in the place of Lambent's leaner transport.
+    """
+    binds = [(path, path) for path in _SYSTEM]
+    binds += [(path, path) for path in _SETTINGS]
+    binds += [(str(runtime.prefix), "/var/lang"), (str(directory / "passwd"), "/etc/passwd")]
+    for name, path in client_files(own_client=own_client).items():
+        binds.append((str(path), f"/var/runtime/{name}"))
+    for path in sorted(_GUEST.glob("*.py")):
+        if path.name not in ("__init__.py", "launcher.py") and (own_client or path.name != "runtime_client.py"):
+            binds.append((str(path), f"/var/runtime/{path.name}"))
+    executable = f"/var/lang/{runtime.interpreter.relative_to(runtime.prefix)}"
+    return {
+        "root": str(directory / "root"),
+        "trees": str(trees),
+        "user_namespace": user_namespace,
+        "directories": _DIRECTORIES,
+        "binds": binds,
+        "files": {
+            "/etc/group": f"root:x:0:\n{SANDBOX_USER}:x:{SANDBOX_UID}:\n",
+            "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
+            "/etc/resolv.conf": "",
+            "/etc/hostname": "169.254.0.1\n",
+        },
+        "command": [executable, "-I", "-S", "-B", "-X", "utf8", "/var/runtime/zygote.py"],
+        "environment": {
+            "LANG": "C.UTF-8",
+            "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin:/bin",
+            "LD_LIBRARY_PATH": "/var/lang/lib",
+        },
+    }
+
+
+def spawn_plan(slot: int, *, user_namespace: bool) -> dict[str, Any]:
+    """What the init of one environment must know. `slot` gives it a user id of its own."""
+    uid = UID_BASE + slot % UID_COUNT
+    rlimits = dict(_RLIMITS) if user_namespace else _RLIMITS | {"RLIMIT_NPROC": (1024, 1024)}
+    return {
+        "op": "spawn",
+        "runtime_api": RUNTIME_API,
+        "user_namespace": user_namespace,
+        "uid": uid,
+        "uid_map": f"{SANDBOX_UID} 0 1",
+        "rlimits": rlimits,
+        "seccomp": seccomp.program(platform.machine()).hex(),
+    }

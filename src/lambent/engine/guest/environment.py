@@ -1,0 +1,217 @@
+"""The init of one execution environment: process 1 of its namespaces, the parent of the runtime.
+
+It outlives the runtime: after a crash or a timeout the server asks for a fresh runtime process, and `/tmp` is still
+there. It holds capabilities inside its namespaces only until the function's mounts are in place, runs no user code,
+and speaks to nobody but the server.
+"""
+
+import fcntl
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+
+import syscalls as sc
+import wire
+
+SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
+IFF_UP = 1
+
+
+class Init:
+    def __init__(self, channel, output, plan):
+        self.channel = channel
+        self.output = output
+        self.plan = plan
+        self.starter = None  # our end of the pipe that the waiting runtime process reads its assignment from
+        self.runtime = None  # its pid
+        self.assignment = None
+
+    def run(self):
+        self.fence()
+        wire.send(self.channel, {"op": "fenced"}, [self.listen()])
+        self.wake_reader, wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self.channel, select.POLLIN)
+        poll.register(self.wake_reader, select.POLLIN)
+        while True:
+            for fd, _event in poll.poll():
+                if fd == self.wake_reader:
+                    self.reap()
+                elif not self.obey():
+                    return
+
+    def fence(self):
+        """Enter own namespaces and see only what belongs to this environment."""
+        os.setsid()
+        kinds = sc.CLONE_NEWNS | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS | sc.CLONE_NEWNET
+        sc.unshare(kinds)
+        sc.sethostname("169.254.0.1")
+        sc.mount("proc", "/.proc", "proc", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC)
+        sc.umount("/proc")
+        sc.mount("/.proc", "/proc", None, sc.MS_MOVE)
+        null = os.open("/dev/null", os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(self.output, 1)
+        os.dup2(self.output, 2)
+        os.closerange(3, min(self.channel.fileno(), self.output))
+        sc.prctl(sc.PR_SET_DUMPABLE, 0)
+        set_oom_score("-1000")  # the function dies first when memory runs out
+
+    def listen(self):
+        """The Runtime API's listening socket: it belongs to this network namespace, the server accepts on it."""
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        request = fcntl.ioctl(listener, SIOCGIFFLAGS, struct.pack("16sh22x", b"lo", 0))
+        flags = struct.unpack("16sh22x", request)[1]
+        fcntl.ioctl(listener, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | IFF_UP))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(tuple(self.plan["runtime_api"]))
+        listener.listen(128)
+        return listener.detach()
+
+    def obey(self):
+        """One order of the server; False when it is gone."""
+        message, fds = wire.receive(self.channel)
+        if message is None:
+            return False
+        order = message["op"]
+        if order == "prepare":
+            self.fork_runtime()
+        elif order == "assign":
+            self.assignment = message
+            self.attach(message, fds)
+            self.start()
+        elif order == "restart":
+            self.stop_runtime()
+            self.fork_runtime()
+            self.start()
+        elif order == "stop":
+            self.stop_runtime()
+        elif order == "signal":  # SIGSTOP and SIGCONT, where there is no freezer
+            try:
+                os.kill(-1, message["signal"])
+            except ProcessLookupError:
+                pass
+        wire.send(self.channel, {"op": "done", "order": order})
+        return True
+
+    def attach(self, message, fds):
+        """Put the function's code, layers and /tmp in place, then give up the way to everything else."""
+        for source, target in message["trees"]:
+            sc.mount("/.trees/" + source, target, None, sc.MS_BIND)
+            sc.mount(None, target, None, sc.MS_BIND | sc.MS_REMOUNT | sc.MS_RDONLY | sc.MS_NOSUID | sc.MS_NODEV)
+        sc.umount("/.trees")
+        if message["tmp_size"] is not None:
+            options = "mode=1777,size={}".format(message["tmp_size"])
+            sc.mount("tmp", "/tmp", "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, options)
+        else:
+            sc.move_mount(fds[0], "/tmp")
+            os.chmod("/tmp", 0o1777)
+        for fd in fds:
+            os.close(fd)
+
+    def fork_runtime(self):
+        reader, self.starter = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            os.close(self.starter)
+            become_runtime(reader, self.output, self.plan)
+        self.runtime = pid
+        os.close(reader)
+
+    def start(self):
+        with os.fdopen(self.starter, "wb") as pipe:
+            pipe.write(wire.json.dumps(self.assignment["start"]).encode())
+        self.starter = None
+
+    def stop_runtime(self):
+        """Kill all but ourselves. The exits are ordered, so they are not reported."""
+        self.runtime = None
+        try:
+            os.kill(-1, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        while True:
+            try:
+                os.waitpid(-1, 0)
+            except ChildProcessError:
+                return
+
+    def reap(self):
+        try:
+            os.read(self.wake_reader, 512)
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self.runtime:
+                self.runtime = None
+                wire.send(self.channel, {"op": "exited", "code": os.waitstatus_to_exitcode(status)})
+
+
+def set_oom_score(score):
+    fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+    try:
+        os.write(fd, score.encode())
+    except OSError:
+        pass  # lowering it takes CAP_SYS_RESOURCE, which a container's root may lack
+    finally:
+        os.close(fd)
+
+
+def become_runtime(reader, output, plan):
+    """Give up every privilege, wait for the function, become its runtime. Never returns."""
+    import python_runtime
+
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if reader != 3:
+            os.dup2(reader, 3)
+        os.closerange(4, 4096)
+        give_up_privileges(plan)
+        with os.fdopen(3, "rb") as pipe:
+            message = pipe.read()
+        if message:
+            status = python_runtime.run(wire.json.loads(message))
+    except SystemExit as leave:
+        status = leave.code if isinstance(leave.code, int) else (0 if leave.code is None else 1)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(status & 0xFF)
+
+
+def give_up_privileges(plan):
+    for name, limits in plan["rlimits"].items():
+        resource.setrlimit(getattr(resource, name), tuple(limits))
+    set_oom_score("500")
+    if plan["user_namespace"]:
+        # Without root there is one user id; a second namespace makes it look like any other.
+        sc.unshare(sc.CLONE_NEWUSER)
+        for name, text in (("setgroups", "deny"), ("uid_map", plan["uid_map"]), ("gid_map", plan["uid_map"])):
+            with open("/proc/self/" + name, "w") as file:
+                file.write(text)
+        sc.drop_bounding_set()
+    else:
+        sc.drop_bounding_set()
+        os.setgroups([])
+        os.setresgid(plan["uid"], plan["uid"], plan["uid"])
+        os.setresuid(plan["uid"], plan["uid"], plan["uid"])
+    sc.drop_capabilities()
+    sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)
+    sc.prctl(sc.PR_SET_DUMPABLE, 1)
+    sc.load_seccomp(bytes.fromhex(plan["seccomp"]))

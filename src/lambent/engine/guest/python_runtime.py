@@ -1,0 +1,86 @@
+"""Runs AWS's own Python runtime client in an already fenced process.
+
+`preload` runs in the zygote, `run` in the runtime process once its function is known.
+"""
+
+import importlib
+import os
+import sys
+
+RUNTIME_DIR = "/var/runtime"
+TASK_ROOT = "/var/task"
+_OURS = ("environment", "python_runtime", "syscalls", "wire", "zygote")
+
+
+def preload():
+    """Load what every function needs before there is a function."""
+    import http.client  # noqa: F401  the client's way to report a failed init
+    import json  # noqa: F401
+    import logging  # noqa: F401
+    import random  # noqa: F401
+    import traceback  # noqa: F401
+
+    import runtime_client  # noqa: F401
+    from awslambdaric import bootstrap, lambda_runtime_client  # noqa: F401
+
+
+def run(start):
+    """Become the runtime of the function that `start` describes; the exit status when it ever ends."""
+    os.environ.clear()
+    os.environ.update(start["environment"])
+    reseed()
+    prepare_path()
+    os.chdir(TASK_ROOT)
+    forget_ourselves()
+    sys.argv = ["/var/runtime/bootstrap.py", start["environment"]["_HANDLER"]]
+
+    from awslambdaric import bootstrap
+    from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
+
+    if "AWS_LAMBDA_LOG_FORMAT" in os.environ or "AWS_LAMBDA_LOG_LEVEL" in os.environ:
+        importlib.reload(bootstrap)  # it reads both when it is loaded
+    main_module(bootstrap)
+    open_output()
+    bootstrap.run(os.environ["_HANDLER"], LambdaRuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"]))
+    return 0
+
+
+def open_output():
+    """The zygote's streams went to /dev/null: make new ones on the descriptors of this environment."""
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
+    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
+def main_module(bootstrap):
+    """User code that looks at `__main__` finds the runtime client there, as on AWS, not the zygote."""
+    main = sys.modules["__main__"]
+    for name in [name for name in vars(main) if not name.startswith("__")]:
+        delattr(main, name)
+    main.__file__ = sys.argv[0]
+    main.bootstrap = bootstrap
+
+
+def reseed():
+    """Forks share the state of their parent: give this one its own randomness and time zone."""
+    import random
+    import time
+
+    random.seed()
+    time.tzset()
+
+
+def prepare_path():
+    """`sys.path` as AWS lays it out: the function, its layers, the runtime, the standard library."""
+    version = "python{}.{}".format(*sys.version_info[:2])
+    standard = [path for path in sys.path if path.startswith(sys.prefix)]
+    layers = ["/opt/python/lib/{}/site-packages".format(version), "/opt/python"]
+    extra = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path and path != RUNTIME_DIR]
+    sys.path[:] = [TASK_ROOT, *extra, *layers, RUNTIME_DIR, *standard]
+    sys.path_importer_cache.clear()
+    importlib.invalidate_caches()
+
+
+def forget_ourselves():
+    """A function may bring modules named like ours: they must not be found already loaded."""
+    for name in _OURS:
+        sys.modules.pop(name, None)

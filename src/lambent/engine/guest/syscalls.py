@@ -1,0 +1,152 @@
+"""Linux system calls that Python's standard library lacks before 3.12. Runs inside and outside the sandbox."""
+
+import ctypes
+import os
+import platform
+import struct
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_REMOUNT = 32
+MS_NOATIME = 1024
+MS_BIND = 4096
+MS_MOVE = 8192
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_SET_SECCOMP = 22
+PR_CAPBSET_DROP = 24
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+
+# The system calls below have one number on every architecture (they came after the tables were unified).
+SYS_MOVE_MOUNT = 429
+SYS_FSOPEN = 430
+SYS_FSCONFIG = 431
+SYS_FSMOUNT = 432
+SYS_PIDFD_OPEN = 434
+SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}[platform.machine()]
+SYS_CAPSET = {"x86_64": 126, "aarch64": 91}[platform.machine()]
+
+AT_FDCWD = -100
+MOVE_MOUNT_F_EMPTY_PATH = 4
+FSCONFIG_SET_FLAG = 0
+FSCONFIG_SET_STRING = 1
+FSCONFIG_CMD_CREATE = 6
+MOUNT_ATTR_NOSUID = 2
+MOUNT_ATTR_NODEV = 4
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result, what):
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, "{}: {}".format(what, os.strerror(code)))
+    return result
+
+
+def _bytes(text):
+    return text.encode() if text is not None else None
+
+
+def unshare(flags):
+    _check(_libc.unshare(flags), "unshare")
+
+
+def setns(fd, kind):
+    _check(_libc.setns(fd, kind), "setns")
+
+
+def mount(source, target, kind=None, flags=0, data=None):
+    arguments = (_bytes(source), _bytes(target), _bytes(kind), ctypes.c_ulong(flags), _bytes(data))
+    _check(_libc.mount(*arguments), "mount {}".format(target))
+
+
+def bind(source, target, flags=MS_RDONLY | MS_NOSUID | MS_NODEV, recursive=False):
+    """Bind `source` on `target` and apply `flags` to the new mount (a bind alone would ignore them)."""
+    mount(source, target, None, MS_BIND | (MS_REC if recursive else 0))
+    if flags:
+        mount(None, target, None, MS_BIND | MS_REMOUNT | flags)
+
+
+def umount(target):
+    _check(_libc.umount2(_bytes(target), MNT_DETACH), "umount {}".format(target))
+
+
+def pivot_root(new_root, put_old):
+    _check(_libc.syscall(SYS_PIVOT_ROOT, _bytes(new_root), _bytes(put_old)), "pivot_root")
+
+
+def move_mount(fd, target):
+    """Attach the detached mount behind `fd` at `target`."""
+    arguments = (ctypes.c_int(fd), b"", ctypes.c_int(AT_FDCWD), _bytes(target))
+    _check(_libc.syscall(SYS_MOVE_MOUNT, *arguments, MOVE_MOUNT_F_EMPTY_PATH), "move_mount {}".format(target))
+
+
+def detached_mount(kind, options, attributes=MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV):
+    """A new filesystem that is mounted nowhere yet, as a file descriptor for `move_mount`."""
+    context = _check(_libc.syscall(SYS_FSOPEN, _bytes(kind), 1), "fsopen {}".format(kind))
+    try:
+        for key, value in options.items():
+            if value is None:
+                result = _libc.syscall(SYS_FSCONFIG, context, FSCONFIG_SET_FLAG, _bytes(key), None, 0)
+            else:
+                result = _libc.syscall(SYS_FSCONFIG, context, FSCONFIG_SET_STRING, _bytes(key), _bytes(value), 0)
+            _check(result, "fsconfig {} {}".format(kind, key))
+        _check(_libc.syscall(SYS_FSCONFIG, context, FSCONFIG_CMD_CREATE, None, None, 0), "create {}".format(kind))
+        return _check(_libc.syscall(SYS_FSMOUNT, context, 1, attributes), "fsmount {}".format(kind))
+    finally:
+        os.close(context)
+
+
+def prctl(option, argument=0, extra=0):
+    _check(_libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(extra), 0, 0), "prctl {}".format(option))
+
+
+def sethostname(name):
+    encoded = name.encode()
+    _check(_libc.sethostname(encoded, len(encoded)), "sethostname")
+
+
+def pidfd_open(pid):
+    return _check(_libc.syscall(SYS_PIDFD_OPEN, pid, 0), "pidfd_open")
+
+
+def drop_bounding_set():
+    """No program run from here on can ever gain a capability."""
+    for capability in range(64):
+        if _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
+            break  # past the last capability of this kernel
+
+
+def drop_capabilities():
+    """Empty the effective, permitted and inheritable sets of this thread."""
+    header = struct.pack("=Ii", 0x20080522, 0)
+    data = struct.pack("=6I", 0, 0, 0, 0, 0, 0)
+    _check(_libc.syscall(SYS_CAPSET, header, data), "capset")
+
+
+def load_seccomp(program):
+    """Apply the packed BPF `program` (8 bytes an instruction) to this process and all it starts."""
+    buffer = ctypes.create_string_buffer(program, len(program))
+
+    class Program(ctypes.Structure):
+        _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+    header = Program(len(program) // 8, ctypes.addressof(buffer))
+    _check(_libc.prctl(PR_SET_SECCOMP, 2, ctypes.byref(header), 0, 0), "seccomp")

@@ -1,0 +1,27 @@
+"""JSON messages with file descriptors over a SOCK_SEQPACKET socket, between the server, a zygote and its children."""
+
+import array
+import json
+import os
+import socket
+
+LIMIT = 262144  # bytes a message: 4 KB of environment is the largest part of one
+
+
+def send(sock, message, fds=()):
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    sock.sendmsg([json.dumps(message).encode()], ancillary)
+
+
+def receive(sock):
+    """One message and its descriptors; (None, []) when the other side is gone."""
+    data, ancillary, _flags, _address = sock.recvmsg(LIMIT, socket.CMSG_SPACE(16 * 4), socket.MSG_CMSG_CLOEXEC)
+    fds = array.array("i")
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+    if not data:
+        for fd in fds:
+            os.close(fd)
+        return None, []
+    return json.loads(data), list(fds)

@@ -1,0 +1,90 @@
+"""What the engine asks of any way to isolate: the `Driver` and `Sandbox` protocols, with every promise stated.
+
+A driver hands out sandboxes that are ready before their function is known; assigning one is all that is left to do
+on a cold start. An OCI runtime or another machine of a cluster is a driver, not another code path.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from lambent.engine.runtimes import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What turns a waiting sandbox into the execution environment of one function."""
+
+    code: str  # digest of the unpacked tree that becomes /var/task
+    layers: tuple[str, ...]  # digests of the trees that become /opt, lowest first
+    environment: Mapping[str, str]  # the runtime's whole environment
+    memory: int  # MiB
+    ephemeral_storage: int  # MiB of /tmp
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a runtime process ended: an exit status, or the negative number of the signal that killed it."""
+
+    code: int
+    out_of_memory: bool = False
+
+
+class SandboxError(Exception):
+    """The machine would not give what a sandbox needs. The message says what to do."""
+
+
+class Sandbox(Protocol):
+    """One fenced set of processes. No harm in calling any method after `destroy`."""
+
+    id: str
+    listener: socket.socket
+    """Accepts the runtime's connections to the Runtime API: only this sandbox can reach it."""
+    log_fd: int
+    """Non-blocking read end of what the runtime writes to standard output and error."""
+
+    def on_exit(self, callback: Callable[[Exit], None]) -> None:
+        """Call back, on the loop, when the runtime ends without having been told to."""
+
+    async def assign(self, assignment: Assignment) -> None:
+        """Mount the function and start its runtime. Once per sandbox."""
+
+    async def restart(self) -> None:
+        """Kill every process of the function and start a fresh runtime; `/tmp` stays."""
+
+    async def stop_runtime(self) -> None:
+        """Kill every process of the function and report no exit."""
+
+    def freeze(self) -> None:
+        """No process of the sandbox gets any CPU time until `thaw`. Takes microseconds."""
+
+    def thaw(self) -> None: ...
+
+    def peak_memory(self) -> int:
+        """Bytes: the most memory the function has used at once so far, file cache not counted."""
+
+    async def destroy(self) -> None:
+        """Kill everything and give back all that the sandbox held."""
+
+
+class Driver(Protocol):
+    """A way to isolate."""
+
+    name: str
+    weaknesses: tuple[str, ...]
+    """What this driver cannot promise on this machine, one sentence each; empty for the full wall."""
+
+    async def start(self) -> None:
+        """Get ready and clear what a killed server left behind. SandboxError when this machine will not do."""
+
+    async def warm(self, runtime: Runtime) -> None:
+        """Have sandboxes of `runtime` waiting. Returns when the first is."""
+
+    async def acquire(self, runtime: Runtime) -> Sandbox:
+        """A sandbox that waits for its assignment: a pooled one at once, else a new one."""
+
+    async def stop(self) -> None:
+        """Destroy everything that was handed out or is waiting."""

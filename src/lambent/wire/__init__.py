@@ -1,0 +1,1 @@
+"""The AWS protocols, driven by botocore's service models. Knows no service."""

@@ -1,0 +1,60 @@
+"""Operations: what a service can be asked, by whom, and who answers.
+
+A room registers a handler per operation; the gateway calls it with parsed, validated parameters and serialises
+what it returns. Handlers never see HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, taken from the credential scope of the request's signature."""
+
+    account: str  # 12 digits
+    region: str  # "us-east-1"
+    access_key_id: str = ""  # "" when the request is unsigned
+    partition: str = "aws"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a handler may know of the request besides its parameters."""
+
+    caller: Caller
+    request_id: str  # the UUID answered as x-amzn-RequestId
+    endpoint: str  # this server as the client addressed it, "http://127.0.0.1:4566", for URLs handed out
+    trace_header: str | None = None  # X-Amzn-Trace-Id as received
+
+
+Parameters = Mapping[str, Any]
+Handler = Callable[[Context, Parameters], Awaitable[Mapping[str, Any]]]
+"""(context, input members by their model names) → output members by their model names.
+
+Blobs are bytes, timestamps are aware datetimes, absent members are absent. Raises `AwsError`.
+"""
+
+
+class Operations:
+    """The table from (service, operation) to the handler that answers."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[tuple[str, str], Handler] = {}
+
+    def register(self, service: str, operation: str, handler: Handler) -> None:
+        """Bind `operation` ("CreateFunction") of `service` (botocore's name, "lambda"). Twice is a mistake."""
+        key = (service, operation)
+        if key in self._handlers:
+            raise ValueError(f"{service}.{operation} already has a handler")
+        self._handlers[key] = handler
+
+    def find(self, service: str, operation: str) -> Handler | None:
+        return self._handlers.get((service, operation))
+
+    def names(self, service: str) -> list[str]:
+        """The operations of `service` that have a handler, sorted."""
+        return sorted(name for owner, name in self._handlers if owner == service)
