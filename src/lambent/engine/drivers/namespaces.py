@@ -44,7 +44,9 @@ class NamespaceSandbox:
         self._exit: Callable[[Exit], None] | None = None
         self._kills = 0
         self._frozen = False
-        self._memory = 0
+        self._memory = 0  # MiB
+        self._charged = 0
+        self._peak = 0  # bytes
 
     async def create(self) -> None:
         """Everything that can be done before the function is known."""
@@ -192,9 +194,12 @@ class NamespaceSandbox:
             wire.send(self._channel, {"op": "signal", "signal": number})
 
     def peak_memory(self) -> int:
-        limit = self._memory * MIB
-        measured = max(0, self._group.peak() - self._group.cached())
-        return min(max(measured, self._resident()), limit) if limit else measured
+        charged = self._group.peak()
+        if charged != self._charged or not charged:  # nothing new means no new peak: the usual case, and quick
+            self._charged = charged
+            measured = max(charged - self._group.cached(), self._resident(), self._peak)
+            self._peak = min(measured, self._memory * MIB)
+        return self._peak
 
     def _resident(self) -> int:
         """Bytes: the sum of the resident high-water marks of the function's processes."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from lambent.engine import seccomp
 from lambent.engine.runtimes import Runtime, client_files
+from lambent.engine.variables import LIBRARIES, RUNTIME_API_PORT
 
-RUNTIME_API = ("127.0.0.1", 9001)
+RUNTIME_API = ("127.0.0.1", RUNTIME_API_PORT)
 SANDBOX_USER = "sbx_user1051"  # the name AWS gives it
 SANDBOX_UID = 993  # what an unprivileged server makes it look like; with root every environment has its own
 UID_BASE = 1_879_048_192  # 0x70000000: far above users, containers and systemd's dynamic ranges
@@ -23,9 +24,10 @@ _SETTINGS = (
     "/etc/ssl/certs", "/etc/ssl/openssl.cnf",
 )  # fmt: skip
 _DIRECTORIES = (
-    "/.proc", "/dev", "/etc", "/home", "/mnt", "/opt", "/proc", "/root", "/run", "/tmp", "/var/lang", "/var/runtime",
-    "/var/task", "/var/tmp",
+    "/.proc", "/dev", "/etc", "/home", "/mnt", "/proc", "/root", "/run", "/tmp", "/var/lang", "/var/runtime",
+    "/var/tmp", "/opt/lib", "/var/task/lib",
 )  # fmt: skip
+# The dynamic loader remembers, from before the function is mounted, which of these exist: so they do.
 _RLIMITS = {  # as AWS sets them, but no core dumps: the kernel may hand those to a program of the host
     "RLIMIT_CORE": (0, 0),
     "RLIMIT_MEMLOCK": (65536, 65536),
@@ -74,7 +76,7 @@ def launch_plan(
         "environment": {
             "LANG": "C.UTF-8",
             "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin:/bin",
-            "LD_LIBRARY_PATH": "/var/lang/lib",
+            "LD_LIBRARY_PATH": LIBRARIES,
         },
     }
 

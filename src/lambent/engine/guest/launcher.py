@@ -25,6 +25,16 @@ def enter_user_namespace():
             file.write(text)
 
 
+def enter_process_namespace():
+    """Without root, only a process namespace of our own can be left and come back to: its first process goes on."""
+    sc.unshare(sc.CLONE_NEWPID)
+    pid = os.fork()
+    if pid:
+        _pid, status = os.waitpid(pid, 0)
+        os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+    sc.prctl(sc.PR_SET_PDEATHSIG, 9)
+
+
 def touch(path):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "a"):
@@ -70,8 +80,10 @@ def build(plan):
         with open(root + target, "w") as file:
             file.write(text)
     make_devices(root)
-    os.makedirs(root + "/proc", exist_ok=True)
-    sc.mount("/proc", root + "/proc", None, sc.MS_BIND | sc.MS_REC)
+    if plan["user_namespace"]:
+        sc.mount("proc", root + "/proc", "proc", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC)
+    else:
+        sc.mount("/proc", root + "/proc", None, sc.MS_BIND | sc.MS_REC)
     os.makedirs(root + "/.trees", mode=0o700, exist_ok=True)
     sc.bind(plan["trees"], root + "/.trees")
     os.makedirs(root + "/.old")
@@ -91,6 +103,7 @@ def main():
     plan, _fds = wire.receive(control)
     if plan["user_namespace"]:
         enter_user_namespace()
+        enter_process_namespace()
     sc.unshare(sc.CLONE_NEWNS)
     os.umask(0o022)
     build(plan)

@@ -7,8 +7,7 @@ import importlib
 import os
 import sys
 
-RUNTIME_DIR = "/var/runtime"
-TASK_ROOT = "/var/task"
+RUNTIME_DIR = os.path.dirname(os.path.abspath(__file__))  # /var/runtime in a sandbox
 _OURS = ("environment", "python_runtime", "syscalls", "wire", "zygote")
 
 
@@ -30,9 +29,9 @@ def run(start):
     os.environ.update(start["environment"])
     reseed()
     prepare_path()
-    os.chdir(TASK_ROOT)
+    os.chdir(os.environ["LAMBDA_TASK_ROOT"])
     forget_ourselves()
-    sys.argv = ["/var/runtime/bootstrap.py", start["environment"]["_HANDLER"]]
+    sys.argv = [os.path.join(RUNTIME_DIR, "bootstrap.py"), start["environment"]["_HANDLER"]]
 
     from awslambdaric import bootstrap
     from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
@@ -74,8 +73,8 @@ def prepare_path():
     version = "python{}.{}".format(*sys.version_info[:2])
     standard = [path for path in sys.path if path.startswith(sys.prefix)]
     layers = ["/opt/python/lib/{}/site-packages".format(version), "/opt/python"]
-    extra = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path and path != RUNTIME_DIR]
-    sys.path[:] = [TASK_ROOT, *extra, *layers, RUNTIME_DIR, *standard]
+    extra = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path and path != "/var/runtime"]
+    sys.path[:] = [os.environ["LAMBDA_TASK_ROOT"], *extra, *layers, RUNTIME_DIR, *standard]
     sys.path_importer_cache.clear()
     importlib.invalidate_caches()
 

@@ -1,0 +1,89 @@
+"""`lambent doctor`: what this machine can and cannot do, and how to mend it. Needs no server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from lambent import config
+from lambent.base import machine
+from lambent.base.machine import MISSING, OK, WEAK, Check
+from lambent.cli import terminal
+from lambent.cli.client import Client, Refused, Unreachable
+from lambent.cli.options import Subparsers, add_command, add_settings, settings_of
+
+_EXAMPLES = """
+lambent doctor
+sudo lambent doctor
+lambent doctor --port 4567 --data-dir ./state
+lambent doctor --json | jq -r '.checks[] | select(.status != "ok") | .remedy'
+"""
+_COLOURS = {OK: "green", WEAK: "yellow", MISSING: "red"}
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = add_command(subparsers, "doctor", "check what this machine can do and how to mend it", _EXAMPLES)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_settings(parser, "data_dir", "host", "port", "isolation")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 when `lambent serve` can start, 1 when something that it needs is missing."""
+    checks = examine(settings_of(arguments))
+    blocked = any(check.status == MISSING for check in checks)
+    if arguments.json:
+        print(json.dumps({"can_serve": not blocked, "checks": [asdict(check) for check in checks]}))
+    else:
+        _report(checks, blocked=blocked)
+    return 1 if blocked else 0
+
+
+def examine(settings: config.Config) -> list[Check]:
+    """Every check, for a server with these settings."""
+    fences = machine.sandbox_checks()
+    if settings.isolation == "process" or (settings.isolation == "auto" and "process" in config.ISOLATIONS):
+        fences = [_weaken(check) if check.name in ("namespaces", "seccomp") else check for check in fences]
+    return [
+        *fences,
+        machine.memory(),
+        machine.data_directory(settings.data_dir),
+        machine.pythons(),
+        machine.runtime_client(),
+        _port(settings),
+    ]
+
+
+def _weaken(check: Check) -> Check:
+    """Isolation `process` runs without: functions can see and disturb each other."""
+    return replace(check, status=WEAK) if check.status == MISSING else check
+
+
+def _port(settings: config.Config) -> Check:
+    check = machine.port(settings.host, settings.port)
+    if check.status == OK or settings.port == 0:
+        return check
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    endpoint = f"http://{host}:{settings.port}"
+    try:
+        status = Client(config.load_client(endpoint=endpoint)).status()
+    except (Unreachable, Refused):
+        return check
+    return Check("port", OK, f"Lambent {status.get('version')} already serves at {endpoint}")
+
+
+def _report(checks: Sequence[Check], *, blocked: bool) -> None:
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        status = terminal.paint(check.status.ljust(len(MISSING)), _COLOURS[check.status])
+        print(f"{status}  {check.name.ljust(width)}  {check.detail}")
+        if check.status != OK and check.remedy:
+            print(f"{'':{len(MISSING) + width + 4}}to mend it: {check.remedy}")
+    weak = sum(check.status == WEAK for check in checks)
+    if blocked:
+        print("\n`lambent serve` cannot start here until what is missing has been mended.")
+    elif weak:
+        print("\n`lambent serve` works here, with the weaker promises named above.")
+    else:
+        print("\n`lambent serve` works here with every promise.")

@@ -1,0 +1,75 @@
+"""Command-line options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Protocol
+
+from lambent import config
+
+
+class Subparsers(Protocol):
+    """What `ArgumentParser.add_subparsers` returns."""
+
+    def add_parser(self, name: str, **settings: Any) -> argparse.ArgumentParser: ...
+
+
+_HELP = {
+    "data_dir": "where functions and their code are kept",
+    "host": "address to listen on; only this machine's own are allowed",
+    "port": "port to listen on; 0 takes any free one",
+    "isolation": "how functions are fenced in: " + ", ".join(config.ISOLATIONS),
+    "auth": "how callers are checked: only off is built",
+    "max_environments": "most execution environments at once, busy and idle",
+    "idle_timeout": "seconds that an idle execution environment is kept",
+    "stems": "sandboxes of each runtime that wait ready",
+    "tmp": "what a function's /tmp is made of: " + ", ".join(config.TMPS),
+    "log_level": "how much the server tells: " + ", ".join(config.LOG_LEVELS),
+    "region": "region of requests that name none",
+}
+
+
+def add_command(subparsers: Subparsers, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    """A command with its one-line summary and its examples, one per line."""
+    listed = "".join(f"  {line}\n" for line in examples.strip().splitlines())
+    return subparsers.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"examples:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
+    """`--config` and an option for each setting named, or for all of them."""
+    group = parser.add_argument_group(
+        "settings", "also read from LAMBENT_* variables and the configuration file"
+    )
+    group.add_argument("--config", metavar="FILE", type=Path, help="configuration file (TOML)")
+    for name in names or config.SETTINGS:
+        option = "--" + name.replace("_", "-")
+        group.add_argument(option, dest=name, metavar=name.rpartition("_")[2].upper(), help=_HELP[name])
+
+
+def settings_of(arguments: argparse.Namespace) -> config.Config:
+    """The configuration that `add_settings` options ask for. Raises ConfigError."""
+    given = {name: getattr(arguments, name, None) for name in config.SETTINGS}
+    return config.load(given, file=arguments.config)
+
+
+def add_client(parser: argparse.ArgumentParser) -> None:
+    """Where the server is."""
+    group = parser.add_argument_group("server")
+    group.add_argument(
+        "--endpoint-url", metavar="URL", help="the server (AWS_ENDPOINT_URL, else http://127.0.0.1:4566)"
+    )
+    group.add_argument(
+        "--region", metavar="REGION", help="region (AWS_REGION, AWS_DEFAULT_REGION, else us-east-1)"
+    )
+
+
+def client_of(arguments: argparse.Namespace) -> config.ClientConfig:
+    """What `add_client` options ask for. Raises ConfigError."""
+    return config.load_client(endpoint=arguments.endpoint_url, region=arguments.region)

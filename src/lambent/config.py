@@ -1,0 +1,242 @@
+"""Every setting of Lambent, and the only reader of the environment and of the configuration file.
+
+The later wins: a setting's default, the file, a `LAMBENT_*` environment variable, the command line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+ISOLATIONS = ("auto", "namespaces", "process")
+AUTHS = ("off", "iam")
+TMPS = ("auto", "disk", "memory")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+PREFIX = "LAMBENT_"
+FILE_VARIABLE = "LAMBENT_CONFIG"
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used. The message names it, where it came from and what would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a server was told. `docs/settings.md` explains each."""
+
+    data_dir: Path  # everything that outlives the server
+    host: str = "127.0.0.1"
+    port: int = 4566  # 0: any free port
+    isolation: str = "auto"  # one of ISOLATIONS
+    auth: str = "off"
+    max_environments: int = 200  # execution environments at once, busy and idle
+    idle_timeout: int = 600  # seconds an idle environment is kept
+    stems: int = 2  # sandboxes of each runtime that wait ready
+    tmp: str = "auto"  # one of TMPS
+    log_level: str = "info"  # one of LOG_LEVELS
+    region: str = "us-east-1"  # of requests that name none
+
+
+SETTINGS = tuple(field.name for field in fields(Config))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a text")
+    return value.strip()
+
+
+def _choice(*known: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value not in known:
+            raise ValueError(f"one of {', '.join(known)}")
+        return str(value)
+
+    return parse
+
+
+def _whole(least: int, most: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        wanted = ValueError(f"a whole number from {least} to {most}")
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value.strip()):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise wanted
+        return value
+
+    return parse
+
+
+def _directory(value: object) -> Path:
+    if not isinstance(value, str | Path) or not str(value).strip():
+        raise ValueError("the path of a directory")
+    return Path(value).expanduser().absolute()
+
+
+def _region(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]+", value):
+        raise ValueError("a region such as us-east-1")
+    return value
+
+
+_PARSERS: dict[str, Callable[[object], Any]] = {
+    "data_dir": _directory,
+    "host": _text,
+    "port": _whole(0, 65535),
+    "isolation": _choice(*ISOLATIONS),
+    "auth": _choice(*AUTHS),
+    "max_environments": _whole(1, 100_000),
+    "idle_timeout": _whole(1, 86_400),
+    "stems": _whole(0, 100),
+    "tmp": _choice(*TMPS),
+    "log_level": _choice(*LOG_LEVELS),
+    "region": _region,
+}
+
+
+def load(
+    command_line: Mapping[str, object] | None = None,
+    *,
+    file: str | Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """The configuration of a server.
+
+    `command_line` holds settings by name, None where nothing was given; `file` is what `--config` named;
+    `environment` stands in for the process's own. Raises ConfigError.
+    """
+    variables = os.environ if environment is None else environment
+    chosen: dict[str, tuple[object, str]] = {"data_dir": (_default_data_dir(variables), "the default")}
+    for name, value in _read_file(_find_file(file, variables)).items():
+        chosen[name] = (value, "the configuration file")
+    for name, text in _read_environment(variables).items():
+        chosen[name] = (text, PREFIX + name.upper())
+    for name, value in (command_line or {}).items():
+        if value is not None:
+            chosen[_known(name, SETTINGS, "setting")] = (value, "--" + name.replace("_", "-"))
+    config = Config(**{name: _parse(name, value, source) for name, (value, source) in chosen.items()})
+    _refuse_open_door(config)
+    return config
+
+
+def _parse(name: str, value: object, source: str) -> Any:
+    try:
+        return _PARSERS[name](value)
+    except ValueError as error:
+        raise ConfigError(f"{name} must be {error}, not {value!r} (from {source})") from None
+
+
+def _known(name: str, known: tuple[str, ...], what: str) -> str:
+    """`name`, or a ConfigError that names the nearest one there is."""
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    raise ConfigError(f"unknown {what} {name!r}; the nearest known one is {near!r}")
+
+
+def _read_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    known = (FILE_VARIABLE, *(PREFIX + name.upper() for name in SETTINGS))
+    given = {name: text for name, text in variables.items() if name.startswith(PREFIX)}
+    for name in given:
+        _known(name, known, "environment variable")
+    return {name.removeprefix(PREFIX).lower(): text for name, text in given.items() if name != FILE_VARIABLE}
+
+
+def _find_file(named: str | Path | None, variables: Mapping[str, str]) -> Path | None:
+    """The file to read: one that was named must exist, the usual one need not."""
+    if explicit := named or variables.get(FILE_VARIABLE):
+        return Path(explicit).expanduser()
+    usual = _home(variables) / ".config/lambent/config.toml"
+    return usual if usual.is_file() else None
+
+
+def _read_file(path: Path | None) -> dict[str, object]:
+    if path is None:
+        return {}
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from None
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise ConfigError(f"the configuration file {path} is not valid TOML: {error}") from None
+    for name in values:
+        _known(name, SETTINGS, f"setting in {path},")
+    return values
+
+
+def _home(variables: Mapping[str, str]) -> Path:
+    return Path(variables.get("HOME") or os.path.expanduser("~"))
+
+
+def _default_data_dir(variables: Mapping[str, str]) -> Path:
+    return Path("/var/lib/lambent") if os.geteuid() == 0 else _home(variables) / ".local/share/lambent"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _refuse_open_door(config: Config) -> None:
+    if config.auth == "iam":
+        raise ConfigError(
+            "auth = iam is not built yet: Lambent does not check signatures or policies. Use auth = off"
+        )
+    if not is_loopback(config.host):
+        raise ConfigError(
+            f"host {config.host} would let other machines run code here, and with auth = off nobody is asked"
+            " for credentials. Use 127.0.0.1, localhost or ::1, and a tunnel (ssh -L) from elsewhere"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConfig:
+    """How the commands that talk to a running server reach it."""
+
+    endpoint: str  # "http://127.0.0.1:4566"
+    region: str
+    access_key_id: str
+    secret_access_key: str
+    session_token: str | None
+
+    @property
+    def account(self) -> str:
+        """The account that an unchecked key speaks for: 12 digits name it, anything else is 000000000000."""
+        return self.access_key_id if re.fullmatch(r"[0-9]{12}", self.access_key_id) else "000000000000"
+
+
+def load_client(
+    *, endpoint: str | None = None, region: str | None = None, environment: Mapping[str, str] | None = None
+) -> ClientConfig:
+    """From the command line, else AWS's variables, else the server's own settings. Raises ConfigError."""
+    variables = os.environ if environment is None else environment
+    server = load(environment=variables)
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return ClientConfig(
+        endpoint=endpoint
+        or variables.get("AWS_ENDPOINT_URL_LAMBDA")
+        or variables.get("AWS_ENDPOINT_URL")
+        or f"http://{host}:{server.port}",
+        region=region or variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or server.region,
+        access_key_id=variables.get("AWS_ACCESS_KEY_ID") or "test",
+        secret_access_key=variables.get("AWS_SECRET_ACCESS_KEY") or "test",
+        session_token=variables.get("AWS_SESSION_TOKEN"),
+    )
+
+
+def colour_wanted(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether the environment allows colour: NO_COLOR unset or empty, and not a dumb terminal."""
+    variables = os.environ if environment is None else environment
+    return not variables.get("NO_COLOR") and variables.get("TERM") != "dumb"

@@ -1,0 +1,155 @@
+"""No isolation: a function is a plain process of the server's own user. Only by explicit request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from lambent.engine.runtimes import Runtime, client_files
+from lambent.engine.sandbox import Assignment, Exit, SandboxError
+
+_GUEST = Path(__file__).parent.parent / "guest"
+
+
+class ProcessSandbox:
+    """One process group. It sees what the server sees."""
+
+    def __init__(self, driver: ProcessDriver, runtime: Runtime) -> None:
+        self.id = f"process-{os.urandom(4).hex()}"
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setblocking(False)
+        self.log_fd, self._output = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.log_fd, False)
+        self._driver = driver
+        self._runtime = runtime
+        self._assignment: Assignment | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._exit: Callable[[Exit], None] | None = None
+
+    def on_exit(self, callback: Callable[[Exit], None]) -> None:
+        self._exit = callback
+
+    async def assign(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._start()
+
+    def _start(self) -> None:
+        if self._assignment is None or self.log_fd < 0:
+            raise SandboxError("the sandbox has ended")
+        port = self.listener.getsockname()[1]
+        environment = dict(self._assignment.environment) | {
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
+            "LAMBDA_TASK_ROOT": str(self._driver.trees / self._assignment.code),
+            "LAMBDA_RUNTIME_DIR": str(self._driver.runtime_directory),
+            "PATH": os.defpath,
+        }
+        environment.pop("LD_LIBRARY_PATH", None)
+        process = subprocess.Popen(
+            [self._runtime.interpreter, "-I", "-S", "-B", "-X", "utf8", self._driver.runtime_directory / "process.py"],
+            stdin=subprocess.PIPE,
+            stdout=self._output,
+            stderr=self._output,
+            env={"PATH": os.defpath},
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+            pipe.write(json.dumps({"environment": environment}).encode())
+        self._process = process
+        self._watch = asyncio.get_running_loop().create_task(self._wait(process))
+
+    async def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        code = await asyncio.to_thread(process.wait)
+        if process is self._process:
+            self._process = None
+            if self._exit is not None:
+                self._exit(Exit(code))
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+    async def restart(self) -> None:
+        await self.stop_runtime()
+        self._start()
+
+    async def stop_runtime(self) -> None:
+        self._signal(signal.SIGKILL)
+        process, self._process = self._process, None
+        if process is not None:
+            await asyncio.to_thread(process.wait)
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def peak_memory(self) -> int:
+        if self._process is None:
+            return 0
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            status = Path(f"/proc/{self._process.pid}/status").read_text()
+            return int(status.split("VmHWM:")[1].split()[0]) * 1024
+        return 0
+
+    async def destroy(self) -> None:
+        if self.log_fd < 0:
+            return
+        self._exit = None
+        await self.stop_runtime()
+        if self._watch is not None:
+            await self._watch
+        self.listener.close()
+        os.close(self._output)
+        os.close(self.log_fd)
+        self.log_fd = -1
+        self._driver.released(self)
+
+
+class ProcessDriver:
+    name = "process"
+    weaknesses = (
+        "functions are not isolated: they can read your files, reach your network and stop each other",
+        "memory, processes and /tmp are not bounded",
+    )
+
+    def __init__(self, directory: Path, trees: Path) -> None:
+        self.trees = trees
+        self.runtime_directory = directory / "runtime"
+        self._sandboxes: set[ProcessSandbox] = set()
+
+    async def start(self) -> None:
+        shutil.rmtree(self.runtime_directory, ignore_errors=True)
+        self.runtime_directory.mkdir(parents=True, mode=0o700)
+        files = client_files(own_client=True)
+        files |= {path.name: path for path in _GUEST.glob("*.py") if path.name != "__init__.py"}
+        for name, path in files.items():
+            if path.is_dir():
+                (self.runtime_directory / name).symlink_to(path)
+            else:
+                shutil.copyfile(path, self.runtime_directory / name)
+
+    async def warm(self, runtime: Runtime) -> None:
+        """Nothing waits: a plain process starts quickly enough and holds memory."""
+
+    async def acquire(self, runtime: Runtime) -> ProcessSandbox:
+        sandbox = ProcessSandbox(self, runtime)
+        self._sandboxes.add(sandbox)
+        return sandbox
+
+    def released(self, sandbox: ProcessSandbox) -> None:
+        self._sandboxes.discard(sandbox)
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes)))

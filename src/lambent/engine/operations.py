@@ -1,0 +1,117 @@
+"""The operations that run functions: Invoke."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from lambent.base.clock import Clock
+from lambent.control.records import LATEST, Function, FunctionKey
+from lambent.control.store import FunctionStore
+from lambent.engine.invocation import Invocation, Tail
+from lambent.engine.invoker import Invoker, new_trace
+from lambent.wire import arn
+from lambent.wire.errors import AwsError, not_built
+from lambent.wire.operations import Context, Operations, Parameters
+
+_SETTLE_SECONDS = 5.0  # how long an invocation waits for a function that is still being created
+_CLIENT_CONTEXT_LIMIT = 3583  # bytes of base64
+
+
+class Invocations:
+    """Handlers of Lambda's data plane."""
+
+    def __init__(self, store: FunctionStore, invoker: Invoker, clock: Clock) -> None:
+        self._store = store
+        self._invoker = invoker
+        self._clock = clock
+
+    def register(self, operations: Operations) -> None:
+        operations.register("lambda", "Invoke", self.invoke)
+
+    async def invoke(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
+        """Run a function and answer what it returned.
+
+        ResourceNotFoundException for unknown functions and versions, ResourceConflictException while the function
+        cannot be invoked, InvalidRequestContentException when the payload is not JSON.
+        """
+        name = arn.parse(parameters["FunctionName"], parameters.get("Qualifier"), context.caller)
+        key = FunctionKey(name.account, name.region, name.name)
+        qualifier = name.qualifier
+        function = self._store.serving(key, qualifier)
+        if function is None:
+            function = await self._settled(key, qualifier)
+        kind = parameters.get("InvocationType", "RequestResponse")
+        payload = parameters.get("Payload") or b"{}"
+        _check_json(payload)
+        if kind == "DryRun":
+            return {"StatusCode": 204}
+        if kind == "Event":
+            raise not_built("asynchronous invocation (InvocationType=Event)")
+        invocation = Invocation(
+            context.request_id,
+            function,
+            payload,
+            key.arn(qualifier),
+            context.trace_header or new_trace(),
+            _client_context(parameters.get("ClientContext")),
+        )
+        if parameters.get("LogType") == "Tail":
+            invocation.tail = Tail()
+        outcome = await self._invoker.invoke(invocation)
+        answer = {"StatusCode": 200, "ExecutedVersion": function.version, "Payload": outcome.payload}
+        if outcome.function_error is not None:
+            answer["FunctionError"] = outcome.function_error
+        if invocation.tail is not None:
+            answer["LogResult"] = base64.b64encode(invocation.tail.content()).decode()
+        return answer
+
+    async def _settled(self, key: FunctionKey, qualifier: str | None) -> Function:
+        """The function to run once its creation is done; the fitting error when there is none."""
+        await self._store.settled(key, _SETTLE_SECONDS)
+        if (function := self._store.serving(key, qualifier)) is not None:
+            return function
+        known = await self._store.get(key) if qualifier in (None, LATEST) else None
+        if known is None:
+            missing = key.arn(qualifier or LATEST)
+            raise AwsError("ResourceNotFoundException", f"Function not found: {missing}", Type="User")
+        raise AwsError(
+            "ResourceConflictException",
+            "The operation cannot be performed at this time. "
+            f"The function is currently in the following state: {known.state}",
+            Type="User",
+        )
+
+
+def _check_json(payload: bytes) -> None:
+    try:
+        orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        message = f"Could not parse request body into json: Could not parse payload into json: {error}"
+        raise AwsError("InvalidRequestContentException", message, Type="User") from None
+
+
+def _client_context(header: str | None) -> str | None:
+    """The JSON text behind the base64 of X-Amz-Client-Context."""
+    if not header:
+        return None
+    message = "Client context must be a valid Base64-encoded JSON object."
+    if len(header) > _CLIENT_CONTEXT_LIMIT:
+        raise AwsError("InvalidRequestContentException", f"{message} It is larger than 3583 bytes.", Type="User")
+    try:
+        text = base64.b64decode(header, validate=True)
+        orjson.loads(text)
+        return text.decode("ascii", "strict") if text.isascii() else orjson_ascii(text)
+    except (binascii.Error, orjson.JSONDecodeError):
+        raise AwsError("InvalidRequestContentException", message, Type="User") from None
+
+
+def orjson_ascii(text: bytes) -> str:
+    """JSON in ASCII: the context travels on in an HTTP header."""
+    import json
+
+    return json.dumps(orjson.loads(text), separators=(",", ":"))

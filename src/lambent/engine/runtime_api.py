@@ -1,0 +1,146 @@
+"""The Runtime API (2018-06-01) of one execution environment.
+
+The listener is the identity of the environment: nobody else can reach it. A parked `/next` is the idle slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import orjson
+
+from lambent.base.http import Exchange, Request, Response
+from lambent.engine.invocation import RESPONSE_LIMIT, Invocation
+
+_PREFIX = "/2018-06-01/"
+_INVOCATION = "/2018-06-01/runtime/invocation/"
+_READ_LIMIT = 32 << 20  # bytes read of an answer before the connection is cut; above RESPONSE_LIMIT it is refused politely
+_JSON = ("Content-Type", "application/json")
+_ACCEPTED = Response(202, (_JSON,), b'{"status":"OK"}\n')
+
+
+class Host(Protocol):
+    """What the Runtime API tells its environment."""
+
+    def runtime_ready(self, give: Callable[[Invocation], None]) -> None:
+        """The runtime asks for its next event; `give` hands it one."""
+
+    def runtime_answered(self, request_id: str, body: bytes, content_type: str) -> bool:
+        """False when no such invocation waits for an answer."""
+
+    def runtime_failed(self, request_id: str, error_type: str, body: bytes) -> bool: ...
+    def runtime_too_large(self, request_id: str) -> bool: ...
+    def init_failed(self, error_type: str, body: bytes) -> bool:
+        """False when the init phase is over."""
+
+
+def _error(status: int, error_type: str, message: str) -> Response:
+    body = orjson.dumps({"errorMessage": message, "errorType": error_type})
+    return Response(status, (_JSON,), body)
+
+
+def event_response(invocation: Invocation) -> Response:
+    """The answer to `/next`: the event and its headers."""
+    function = invocation.function
+    deadline = int((invocation.deadline_epoch) * 1000)
+    headers = [
+        _JSON,
+        ("Lambda-Runtime-Aws-Request-Id", invocation.request_id),
+        ("Lambda-Runtime-Deadline-Ms", str(deadline)),
+        ("Lambda-Runtime-Invoked-Function-Arn", invocation.invoked_arn or function.arn),
+        ("Lambda-Runtime-Trace-Id", invocation.trace),
+    ]
+    if invocation.client_context is not None:
+        headers.append(("Lambda-Runtime-Client-Context", invocation.client_context))
+    return Response(200, headers, invocation.payload)
+
+
+class RuntimeApi:
+    """An HTTP application for one environment's listener."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._parked: Exchange | None = None
+
+    def admit(self, request: Request) -> Response | None:
+        request.body_limit = _READ_LIMIT
+        return None
+
+    def too_large(self, request: Request) -> Response:
+        if request.path.endswith("/response"):
+            self._host.runtime_too_large(request.path.removeprefix(_INVOCATION).removesuffix("/response"))
+        return self._entity_too_large()
+
+    def malformed(self, reason: str) -> Response:
+        return _error(400, "InvalidRequest", reason)
+
+    def handle(self, exchange: Exchange) -> None:
+        request = exchange.request
+        path = request.path
+        if path.startswith(_INVOCATION):
+            self._invocation(exchange, request, path[len(_INVOCATION) :])
+        elif path == f"{_PREFIX}runtime/init/error" and request.method == "POST":
+            exchange.respond(self._init_error(request))
+        elif path == f"{_PREFIX}ping" and request.method == "GET":
+            exchange.respond(Response(200, (), b"pong"))
+        else:
+            exchange.respond(_error(404, "NotFound", f"{request.method} {path} is not part of the Runtime API"))
+
+    def _invocation(self, exchange: Exchange, request: Request, rest: str) -> None:
+        if rest == "next":
+            if request.method == "GET":
+                self._next(exchange)
+            else:
+                exchange.respond(_error(405, "MethodNotAllowed", "the next invocation is a GET"))
+            return
+        request_id, _, action = rest.partition("/")
+        if request.method == "POST" and action == "response":
+            exchange.respond(self._response(request_id, request))
+        elif request.method == "POST" and action == "error":
+            exchange.respond(self._failure(request_id, request))
+        else:
+            exchange.respond(_error(404, "NotFound", f"{request.method} {rest} is not part of the Runtime API"))
+
+    def _next(self, exchange: Exchange) -> None:
+        if self._parked is not None and not self._parked.closed:
+            message = "State transition from Ready to Ready failed for runtime. Error: State transition is not allowed"
+            exchange.respond(_error(403, "InvalidStateTransition", message))
+            return
+        self._parked = exchange
+
+        def give(invocation: Invocation) -> None:
+            self._parked = None
+            exchange.respond(event_response(invocation))
+
+        self._host.runtime_ready(give)
+
+    def _response(self, request_id: str, request: Request) -> Response:
+        mode = request.headers.get("lambda-runtime-function-response-mode")
+        if mode is not None and mode.lower() != "streaming":
+            return _error(400, "InvalidFunctionResponseMode", f"Invalid response mode {mode!r}")
+        if len(request.body) > RESPONSE_LIMIT:
+            self._host.runtime_too_large(request_id)
+            return self._entity_too_large()
+        content_type = request.headers.get("content-type") or "application/json"
+        if self._host.runtime_answered(request_id, request.body, content_type):
+            return _ACCEPTED
+        return _error(400, "InvalidRequestID", "Invalid request ID")
+
+    def _failure(self, request_id: str, request: Request) -> Response:
+        error_type = request.headers.get("lambda-runtime-function-error-type") or "Function.Unknown"
+        if self._host.runtime_failed(request_id, error_type, request.body):
+            return _ACCEPTED
+        return _error(400, "InvalidRequestID", "Invalid request ID")
+
+    def _init_error(self, request: Request) -> Response:
+        error_type = request.headers.get("lambda-runtime-function-error-type") or "Runtime.Unknown"
+        if self._host.init_failed(error_type, request.body):
+            return _ACCEPTED
+        message = "State transition from Ready to InitError failed for runtime. Error: State transition is not allowed"
+        return _error(403, "InvalidStateTransition", message)
+
+    @staticmethod
+    def _entity_too_large() -> Response:
+        message = f"Exceeded maximum allowed payload size ({RESPONSE_LIMIT} bytes)."
+        return _error(413, "RequestEntityTooLarge", message)

@@ -1,0 +1,111 @@
+"""What the tests that need a running server share: a server process, zips, and an AWS client for it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+ROLE = "arn:aws:iam::000000000000:role/lambda-role"
+RUNTIME = "python3.11"
+
+
+class Server:
+    """`lambent serve` as a process of its own."""
+
+    def __init__(self, data_dir: Path, *arguments: str, port: int = 0) -> None:
+        self.data_dir = data_dir
+        command = [sys.executable, "-m", "lambent", "serve", "--port", str(port), "--data-dir", str(data_dir)]
+        self.log = open(data_dir.with_suffix(".log"), "ab")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [*command, *arguments], stdout=subprocess.PIPE, stderr=self.log, text=True, env=clean_environment()
+        )
+        self.endpoint = self._wait()
+
+    def _wait(self) -> str:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if match := re.search(r"(http://[\w.:\[\]]+)", line):
+                return match[1]
+        self.process.wait()
+        raise RuntimeError(f"the server did not start:\n{self.data_dir.with_suffix('.log').read_text()}")
+
+    def client(self, service: str = "lambda", *, account: str = "test", region: str = "us-east-1", **config: Any) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=region,
+            aws_access_key_id=account,
+            aws_secret_access_key="test",
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=60, **config),
+        )
+
+    def kill(self) -> None:
+        """As a power cut does it."""
+        self.process.kill()
+        self._close()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.log.close()
+
+
+def clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LAMBENT_"))}
+
+
+def zip_files(files: Mapping[str, str | bytes]) -> bytes:
+    """A zip as `zip -r` makes it: regular files of mode 0644."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, content)
+    return buffer.getvalue()
+
+
+def create(client: Any, name: str, code: str, **settings: Any) -> dict[str, Any]:
+    """A function from one file `function.py` with a `handler`; returns once it is Active."""
+    settings = {"Runtime": RUNTIME, "Role": ROLE, "Handler": "function.handler"} | settings
+    answer = client.create_function(FunctionName=name, Code={"ZipFile": zip_files({"function.py": code})}, **settings)
+    client.get_waiter("function_active_v2").wait(FunctionName=name)
+    return answer
+
+
+def invoke(client: Any, name: str, payload: Any = None, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+    """(the decoded answer, the whole response)."""
+    response = client.invoke(FunctionName=name, Payload=json.dumps(payload), **arguments)
+    return json.loads(response["Payload"].read()), response
+
+
+def eventually(condition: Any, seconds: float = 10.0) -> Any:
+    """The first true answer of `condition`; what it answered last when time runs out."""
+    end = time.monotonic() + seconds
+    while not (answer := condition()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return answer
