@@ -40,8 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _row(environment: Mapping[str, Any]) -> tuple[str, ...]:
-    names = ("id", "function", "version", "state", "invocations")
-    return (*(str(environment[name]) for name in names), f"{environment['memory_mb']} MB")
+    name = environment["function"].rpartition(":function:")[2].partition(":")[0]
+    others = (str(environment[member]) for member in ("version", "state", "invocations"))
+    return (environment["id"], name, *others, f"{environment['memory_mb']} MB")
 
 
 def duration(seconds: float) -> str:

@@ -12,7 +12,7 @@ _COLOURS = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 
 
 def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
-    """`text` in `colour` ("red", "green", "yellow", "dim", "bold") where `stream` is a terminal, else as it is."""
+    """`text` in `colour` (a key of `_COLOURS`) where `stream` is a terminal, else as it is."""
     if not (stream or sys.stdout).isatty() or not config.colour_wanted():
         return text
     return f"\033[{_COLOURS[colour]}m{text}\033[0m"

@@ -121,9 +121,9 @@ class Invoker:
         else:
             slot.since = -1.0  # ended when it next changes state
 
-    def views(self) -> list[tuple[_Slot, Environment]]:
-        """What runs, for status pages."""
-        return [(slot, slot.environment) for slot in self._slots.values() if slot.environment is not None]
+    def environments(self) -> list[Environment]:
+        """What runs now, for status pages."""
+        return [slot.environment for slot in self._slots.values() if slot.environment is not None]
 
     # Decide, then act
 

@@ -96,6 +96,7 @@ class NamespaceSandbox:
                 if not waiter.done():
                     waiter.set_result(fds)
             elif message["op"] == "exited" and self._exit is not None:
+                self._raise_peak(message["peak"])
                 self._exit(Exit(message["code"], self._ran_out_of_memory()))
 
     def _ran_out_of_memory(self) -> bool:
@@ -197,14 +198,16 @@ class NamespaceSandbox:
         charged = self._group.peak()
         if charged != self._charged or not charged:  # nothing new means no new peak: the usual case, and quick
             self._charged = charged
-            measured = max(charged - self._group.cached(), self._resident(), self._peak)
-            self._peak = min(measured, self._memory * MIB)
+            self._raise_peak(max(charged - self._group.cached(), self._resident()))
         return self._peak
+
+    def _raise_peak(self, measured: int) -> None:
+        self._peak = min(max(measured, self._peak), self._memory * MIB)
 
     def _resident(self) -> int:
         """Bytes: the sum of the resident high-water marks of the function's processes."""
         total = 0
-        for pid in self._group.processes():
+        for pid in self._group.processes() or _descendants(_host_pid(self._pidfd)):
             if pid == self._pid:
                 continue
             with contextlib.suppress(OSError, ValueError, IndexError):
@@ -233,6 +236,20 @@ class NamespaceSandbox:
         self._drop_tmp()
         await asyncio.to_thread(self._group.remove)
         self._driver.released(self)
+
+
+def _host_pid(pidfd: int) -> int:
+    """The number that a process of another process namespace has here; -1 when it is gone."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return int(Path(f"/proc/self/fdinfo/{pidfd}").read_text().split("Pid:")[1].split()[0])
+    return -1
+
+
+def _descendants(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [found for child in children for found in (child, *_descendants(child))]
+    return []
 
 
 class _Stems:

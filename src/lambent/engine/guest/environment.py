@@ -148,14 +148,15 @@ class Init:
             pass
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
             if pid == self.runtime:
                 self.runtime = None
-                wire.send(self.channel, {"op": "exited", "code": os.waitstatus_to_exitcode(status)})
+                code = os.waitstatus_to_exitcode(status)
+                wire.send(self.channel, {"op": "exited", "code": code, "peak": usage.ru_maxrss * 1024})
 
 
 def set_oom_score(score):

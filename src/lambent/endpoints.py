@@ -1,0 +1,107 @@
+"""Lambent's own paths beside the AWS API: health, status, runtimes, logs, and the download of function code."""
+
+from __future__ import annotations
+
+import os
+import re
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import orjson
+
+from lambent import __version__
+from lambent.base.clock import Clock
+from lambent.base.http import Request, Response
+from lambent.engine.invoker import Invoker
+from lambent.engine.logs import LogBook
+from lambent.engine.runtimes import PYTHON_VERSIONS, Missing, Runtimes
+
+_JSON = ("Content-Type", "application/json")
+_MIB = 1 << 20
+_ACCOUNT = re.compile(r"[0-9]{12}")
+
+
+class Functions(Protocol):
+    """What the status page asks of the control plane."""
+
+    def count(self) -> int: ...
+
+
+def _answer(body: Mapping[str, Any], status: int = 200) -> Response:
+    return Response(status, (_JSON,), orjson.dumps(body))
+
+
+def _number(query: Mapping[str, str], name: str, default: int, most: int) -> int:
+    text = query.get(name, "")
+    return min(int(text), most) if re.fullmatch(r"[0-9]{1,18}", text) else default
+
+
+class Endpoints:
+    """Handlers for `/_lambent/…`."""
+
+    def __init__(
+        self, clock: Clock, invoker: Invoker, runtimes: Runtimes, logs: LogBook, functions: Functions, isolation: str
+    ) -> None:
+        self._clock = clock
+        self._started = clock.monotonic()
+        self._invoker = invoker
+        self._runtimes = runtimes
+        self._logs = logs
+        self._functions = functions
+        self._isolation = isolation
+
+    async def health(self, request: Request) -> Response:
+        return _answer({"status": "ok", "version": __version__})
+
+    async def status(self, request: Request) -> Response:
+        environments = [
+            {
+                "id": environment.id,
+                "function": environment.function.arn,
+                "version": environment.function.version,
+                "state": "frozen" if environment.frozen else str(environment.state),
+                "invocations": environment.invocations,
+                "memory_mb": -(-environment.peak_memory() // _MIB),
+            }
+            for environment in self._invoker.environments()
+        ]
+        return _answer(
+            {
+                "version": __version__,
+                "pid": os.getpid(),
+                "uptime_seconds": round(self._clock.monotonic() - self._started, 1),
+                "isolation": self._isolation,
+                "functions": self._functions.count(),
+                "environments": environments,
+            }
+        )
+
+    async def runtimes(self, request: Request) -> Response:
+        rows = []
+        for version in PYTHON_VERSIONS:
+            found = self._runtimes.find(f"python{version}")
+            if isinstance(found, Missing):
+                rows.append(_row(found.name, False, None, found.reason, found.remedy))
+            else:
+                rows.append(_row(found.name, True, str(found.interpreter), f"Python {found.version}", None))
+        return _answer({"runtimes": rows})
+
+    async def logs(self, request: Request) -> Response:
+        """`/_lambent/logs/NAME?region=&account=&after=&limit=`."""
+        name = urllib.parse.unquote(request.path.rsplit("/", 1)[1])
+        query = dict(urllib.parse.parse_qsl(request.query))
+        account = query.get("account", "000000000000")
+        if not name or not _ACCOUNT.fullmatch(account):
+            return _answer({"message": "ask for /_lambent/logs/FUNCTION-NAME?region=…&account=<12 digits>"}, 400)
+        after, limit = _number(query, "after", 0, 1 << 62), _number(query, "limit", 1000, 10_000)
+        group = query.get("group") or f"/aws/lambda/{name}"
+        events = self._logs.read(account, query.get("region", "us-east-1"), group, after, limit)
+        listed = [
+            {"sequence": e.sequence, "timestamp": e.timestamp, "stream": e.stream, "message": e.message} for e in events
+        ]
+        return _answer({"events": listed, "next": events[-1].sequence if events else after})
+
+
+def _row(name: str, available: bool, source: str | None, detail: str, install: str | None) -> dict[str, Any]:
+    return {"name": name, "available": available, "source": source, "detail": detail, "install": install}

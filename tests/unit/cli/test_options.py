@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from lambent import config
+from lambent.cli.options import add_settings, settings_of
+
+
+def parse(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_settings(parser)
+    return parser.parse_args(arguments)
+
+
+def test_every_setting_is_an_option(monkeypatch):
+    given = {
+        "data_dir": "/srv/lambent",
+        "host": "::1",
+        "port": "1",
+        "isolation": "namespaces",
+        "auth": "off",
+        "max_environments": "2",
+        "idle_timeout": "3",
+        "stems": "4",
+        "tmp": "memory",
+        "log_level": "debug",
+        "region": "eu-west-1",
+    }
+    assert set(given) == set(config.SETTINGS)
+    arguments = [text for name, value in given.items() for text in ("--" + name.replace("_", "-"), value)]
+    settings = settings_of(parse(*arguments))
+    assert {name: str(getattr(settings, name)) for name in config.SETTINGS} == given
+
+
+def test_the_configuration_file_is_an_option(tmp_path: Path):
+    file = tmp_path / "lambent.toml"
+    file.write_text("port = 9\n")
+    assert settings_of(parse("--config", str(file))).port == 9
+
+
+def test_only_the_named_settings_are_offered():
+    parser = argparse.ArgumentParser()
+    add_settings(parser, "port")
+    assert settings_of(parser.parse_args(["--port", "9"])).port == 9
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--host", "::1"])

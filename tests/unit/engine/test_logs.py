@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import struct
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lambent.base.clock import SystemClock
+from lambent.engine.logs import LINE_LIMIT, LineAssembler, LogBook
+
+
+def frame(message: str, level: int = 3) -> bytes:
+    encoded = message.encode()
+    return b"\xa5\x5a\x00" + bytes([level]) + struct.pack(">IQ", len(encoded), 1_700_000_000_000_000) + encoded
+
+
+def assemble(*chunks: bytes) -> list[str]:
+    lines = LineAssembler()
+    found = [message for chunk in chunks for message in lines.feed(chunk)]
+    rest = lines.flush()
+    return found if rest is None else [*found, rest]
+
+
+def test_lines_keep_their_newline_and_only_newlines_end_them() -> None:
+    assert assemble(b"multi\nline\nanother\rline\n") == ["multi\n", "line\n", "another\rline\n"]
+
+
+def test_a_line_may_arrive_in_pieces() -> None:
+    assert assemble(b"on", b"e\ntw", b"o") == ["one\n", "two"]
+
+
+def test_frames_and_text_share_the_pipe_in_order() -> None:
+    message = "[ERROR] Boom\nTraceback (most recent call last):\n\u00a0\u00a0File"
+    assert assemble(b"before\n" + frame(message) + b"after\n") == ["before\n", message, "after\n"]
+
+
+def test_a_frame_cuts_a_line_without_an_end() -> None:
+    assert assemble(b"half" + frame("whole")) == ["half", "whole"]
+
+
+def test_bytes_that_are_not_utf8_become_replacement_characters() -> None:
+    assert assemble(b"\xff\n") == ["\ufffd\n"]
+
+
+def test_an_endless_line_is_cut() -> None:
+    parts = assemble(b"x" * (LINE_LIMIT + 10))
+    assert [len(part) for part in parts] == [LINE_LIMIT, 10]
+
+
+PIECES = st.lists(
+    st.one_of(
+        st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=30).map(lambda t: (t + "\n", (t + "\n").encode())),
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=30).map(lambda t: (t, frame(t))),
+    ),
+    max_size=8,
+)
+
+
+@given(PIECES, st.lists(st.integers(0, 400), max_size=6))
+def test_any_cut_gives_the_same_messages(pieces: list[tuple[str, bytes]], cuts: list[int]) -> None:
+    data = b"".join(encoded for _text, encoded in pieces)
+    places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    chunks = [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    assert assemble(*chunks) == [text for text, _encoded in pieces]
+
+
+def test_the_book_is_bounded_and_read_by_sequence() -> None:
+    book = LogBook(SystemClock(), kept=3)
+    write = book.writer("000000000000", "us-east-1", "/aws/lambda/f", "stream")
+    for number in range(5):
+        write(f"{number}\n")
+    events = book.read("000000000000", "us-east-1", "/aws/lambda/f")
+    assert [event.message for event in events] == ["2\n", "3\n", "4\n"]
+    newer = book.read("000000000000", "us-east-1", "/aws/lambda/f", after=events[0].sequence, limit=1)
+    assert [event.message for event in newer] == ["3\n"]
+    assert book.read("111111111111", "us-east-1", "/aws/lambda/f") == []
