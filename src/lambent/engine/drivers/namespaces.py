@@ -144,10 +144,14 @@ class NamespaceSandbox:
             "op": "assign",
             "trees": trees,
             "tmp_size": tmp_size,
-            "start": {"environment": dict(assignment.environment)},
+            "start": {"environment": dict(assignment.environment), "data_limit": self._data_limit()},
         }
         await self._order(order, fds)
         self._drop_tmp()
+
+    def _data_limit(self) -> int | None:
+        """Without cgroups a process at least cannot allocate more than the function's memory."""
+        return None if self._driver.groups.can_limit else self._memory * MIB
 
     async def _ephemeral_storage(self, size: int) -> tuple[int | None, tuple[int, ...]]:
         """(bytes of a tmpfs, no descriptor) or (None, the descriptor of a disk)."""
@@ -168,6 +172,7 @@ class NamespaceSandbox:
         await self._order({"op": "restart"})
 
     async def stop_runtime(self) -> None:
+        self.peak_memory()  # the last chance to look at the processes
         self.thaw()
         await self._order({"op": "stop"})
 
@@ -338,7 +343,7 @@ class NamespaceDriver:
     def weaknesses(self) -> tuple[str, ...]:
         found = []
         if not self.groups.can_limit:
-            found.append("memory and process counts are not bounded: this server may not use cgroups")
+            found.append("memory is bounded per process only, process counts are not: this server may not use cgroups")
         if self.disks is None:
             found.append(f"/tmp lives in memory and counts as the function's: {disks.available()}")
         return tuple(found)

@@ -25,6 +25,10 @@ def preload():
 
 def run(start):
     """Become the runtime of the function that `start` describes; the exit status when it ever ends."""
+    if start.get("data_limit"):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (start["data_limit"], start["data_limit"]))
     os.environ.clear()
     os.environ.update(start["environment"])
     reseed()

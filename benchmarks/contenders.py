@@ -1,0 +1,149 @@
+"""The servers that are compared, each started on a free loopback port with a directory of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PEER_ENVIRONMENT = ROOT / "build/venv-bench"
+PEER_REQUIREMENTS = ROOT / "requirements/bench.txt"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Contender:
+    """One server. `command` and `environment` say how it starts."""
+
+    name = ""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.directory = Path(tempfile.mkdtemp(prefix="lambent-bench-"))
+        self.log = self.directory / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def start(self) -> float:
+        """Start the process; `time.perf_counter()` when it was started."""
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "LAMBENT_"))}
+        with open(self.log, "wb") as log:
+            begin = time.perf_counter()
+            self._process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=kept | self.environment(),
+                cwd=self.directory,
+                start_new_session=True,
+            )
+        return begin
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def memory(self) -> int:
+        """Bytes: the proportional set size of the server and every process it started."""
+        return sum(proportional(pid) for pid in tree(self._process.pid)) if self._process else 0
+
+    def stop(self) -> None:
+        """End the server and what it left running, and take its directory away."""
+        if self._process is not None:
+            family = tree(self._process.pid)
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            for pid in family:
+                if Path(f"/proc/{pid}/root").exists() and parent_of(pid) == 1:
+                    os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Lambent(Contender):
+    name = "lambent"
+
+    def command(self) -> list[str]:
+        where = ["--host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.directory / "data")]
+        return [sys.executable, "-m", "lambent", "serve", *where]
+
+
+class Ministack(Contender):
+    name = "ministack"
+
+    def command(self) -> list[str]:
+        return [str(PEER_ENVIRONMENT / "bin/ministack")]
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "GATEWAY_PORT": str(self.port),
+            "BIND_HOST": "127.0.0.1",
+            "LAMBDA_EXECUTOR": "local",
+            "LOG_LEVEL": "WARNING",
+            "TMPDIR": str(self.directory),
+            "PATH": f"{PEER_ENVIRONMENT / 'bin'}:{os.environ.get('PATH', '/usr/bin:/bin')}",
+        }
+
+
+def install_peer() -> None:
+    """Put the peer into an environment of its own, hashes checked."""
+    if (PEER_ENVIRONMENT / "bin/ministack").exists():
+        return
+    print("installing ministack into build/venv-bench …", file=sys.stderr, flush=True)
+    subprocess.run([sys._base_executable, "-m", "venv", str(PEER_ENVIRONMENT)], check=True)  # type: ignore[attr-defined]
+    install = [str(PEER_ENVIRONMENT / "bin/pip"), "install", "-q", "--disable-pip-version-check"]
+    subprocess.run([*install, "--require-hashes", "-r", str(PEER_REQUIREMENTS)], check=True)
+
+
+def parent_of(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return 0
+
+
+def tree(root: int) -> list[int]:
+    """`root` and all its descendants."""
+    children = defaultdict(list)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            children[parent_of(int(entry.name))].append(int(entry.name))
+    found, queue = [], [root]
+    while queue:
+        pid = queue.pop()
+        found.append(pid)
+        queue += children[pid]
+    return found
+
+
+def proportional(pid: int) -> int:
+    """Bytes of memory of one process, what it shares counted by its share. 0 when it is gone."""
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
