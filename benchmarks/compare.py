@@ -173,9 +173,8 @@ def main() -> int:
     for kind in chosen:
         print(f"measuring {kind.name} …", file=sys.stderr, flush=True)
         results[kind.name] = uvloop.run(measure(kind(), options))
-    print(
-        f"{machine()}\nfunction: {RUNTIME}, 128 MB, answers a small object; client: raw HTTP/1.1, keep-alive\n"
-    )
+    print(machine())
+    print(f"function: {RUNTIME}, 128 MB, answers a small object; client: raw HTTP/1.1, keep-alive\n")
     show(results)
     if options.json:
         options.json.write_text(json.dumps({"machine": machine(), "results": results}, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""A raw keep-alive HTTP client and a load of invokes: so little work per request that the server is measured."""
+"""A raw keep-alive HTTP client and a load of invokes, with little work of its own per request."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class _Socket(asyncio.Protocol):
 
 
 class Connection:
-    """A kept-alive connection that opens itself again: some servers close theirs after a number of requests."""
+    """A kept-alive connection that opens itself again: some servers close theirs now and then."""
 
     def __init__(self, port: int) -> None:
         self._port = port

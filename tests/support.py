@@ -30,7 +30,11 @@ class Server:
         command = [sys.executable, "-m", "lambent", "serve", "--port", str(port), "--data-dir", str(data_dir)]
         self.log = open(data_dir.with_suffix(".log"), "ab")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [*command, *arguments], stdout=subprocess.PIPE, stderr=self.log, text=True, env=clean_environment()
+            [*command, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            env=clean_environment(),
         )
         self.endpoint = self._wait()
 
@@ -42,7 +46,9 @@ class Server:
         self.process.wait()
         raise RuntimeError(f"the server did not start:\n{self.data_dir.with_suffix('.log').read_text()}")
 
-    def client(self, service: str = "lambda", *, account: str = "test", region: str = "us-east-1", **config: Any) -> Any:
+    def client(
+        self, service: str = "lambda", *, account: str = "test", region: str = "us-east-1", **config: Any
+    ) -> Any:
         return boto3.client(
             service,
             endpoint_url=self.endpoint,
@@ -92,7 +98,9 @@ def zip_files(files: Mapping[str, str | bytes]) -> bytes:
 def create(client: Any, name: str, code: str, **settings: Any) -> dict[str, Any]:
     """A function from one file `function.py` with a `handler`; returns once it is Active."""
     settings = {"Runtime": RUNTIME, "Role": ROLE, "Handler": "function.handler"} | settings
-    answer = client.create_function(FunctionName=name, Code={"ZipFile": zip_files({"function.py": code})}, **settings)
+    answer = client.create_function(
+        FunctionName=name, Code={"ZipFile": zip_files({"function.py": code})}, **settings
+    )
     client.get_waiter("function_active_v2").wait(FunctionName=name)
     return answer
 

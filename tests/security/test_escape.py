@@ -44,7 +44,9 @@ def test_host_files_are_not_there(lambda_client: Any, name: str, server: Server,
     secret = tmp_path / "secret"
     secret.write_text(SECRET)
     secret.chmod(0o644)
-    body = READ + f"""
+    body = (
+        READ
+        + f"""
 answer = {{
     'shadow': read('/etc/shadow'),
     'root': names('/root'),
@@ -58,6 +60,7 @@ answer = {{
     'run': names('/run'),
 }}
 """
+    )
     found = attempt(lambda_client, name, body)
     assert SECRET not in json.dumps(found)
     assert found["shadow"] == "ENOENT"
@@ -173,7 +176,12 @@ for label, family, kind, protocol in (('raw', 2, 3, 1), ('packet', 17, 3, 0), ('
     except OSError as error:
         answer[label] = errno.errorcode[error.errno]
 """
-    assert set(attempt(lambda_client, name, body).values()) <= {"EPERM", "EACCES", "EAFNOSUPPORT", "EPROTONOSUPPORT"}
+    assert set(attempt(lambda_client, name, body).values()) <= {
+        "EPERM",
+        "EACCES",
+        "EAFNOSUPPORT",
+        "EPROTONOSUPPORT",
+    }
 
 
 def test_host_network_is_out_of_reach(lambda_client: Any, name: str, server: Server) -> None:
@@ -225,7 +233,9 @@ def test_another_function_is_invisible(lambda_client: Any, name: str) -> None:
     )
     create(lambda_client, victim, code)
     invoke(lambda_client, victim)
-    body = READ + """
+    body = (
+        READ
+        + """
 answer = {'tmp': names('/tmp'), 'memory': [], 'ipc': names('/dev/shm')}
 for pid in [entry for entry in os.listdir('/proc') if entry.isdigit()]:
     for part in ('mem', 'environ', 'maps'):
@@ -236,6 +246,7 @@ answer['init memory'] = read('/proc/1/mem')
 answer['init environment'] = read('/proc/1/environ')
 answer['init maps'] = read('/proc/1/maps')
 """
+    )
     found = attempt(lambda_client, name, body)
     assert [entry for entry in found["tmp"] if entry != "lost+found"] == []
     assert found["memory"] == []
@@ -307,7 +318,11 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     """After hostile functions and a clean stop: no process, no mount, no cgroup, no loop device of ours."""
     server = Server(tmp_path / "data")
     client = server.client()
-    create(client, "daemon", "import subprocess\ndef handler(e, c):\n    subprocess.Popen(['sleep', '1000'], start_new_session=True)\n")
+    create(
+        client,
+        "daemon",
+        "import subprocess\ndef handler(e, c):\n    subprocess.Popen(['sleep', '1000'], start_new_session=True)\n",
+    )
     invoke(client, "daemon")
     groups_before = groups()
     assert groups_before
@@ -320,7 +335,11 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
 def test_a_killed_server_takes_its_functions_with_it(tmp_path: Path) -> None:
     server = Server(tmp_path / "data")
     client = server.client()
-    create(client, "lingers", "import subprocess\ndef handler(e, c):\n    subprocess.Popen(['sleep', '1001'], start_new_session=True)\n")
+    create(
+        client,
+        "lingers",
+        "import subprocess\ndef handler(e, c):\n    subprocess.Popen(['sleep', '1001'], start_new_session=True)\n",
+    )
     invoke(client, "lingers")
     assert eventually(lambda: [line for line in commands() if "sleep\x001001" in line])
     server.kill()

@@ -9,15 +9,14 @@ On disk, below the root (0700):
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import os
 import re
-import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from pathlib import Path
 from typing import Protocol
 
+from lambent.base.files import ASIDE, sync_directory, write_durably
 from lambent.base.retention import Retention
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -64,7 +63,7 @@ class LocalBlobs:
         self._root = root
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._retention = Retention()
-        for leftover in root.glob(".new-*"):
+        for leftover in root.glob(f"{ASIDE}*"):
             leftover.unlink()
 
     def path(self, digest: str) -> Path:
@@ -81,22 +80,9 @@ class LocalBlobs:
 
     def _write(self, path: Path, data: bytes) -> None:
         if path.exists():  # renamed into place by a put that may not have synced the directory yet
-            _sync(self._root)
+            sync_directory(self._root)
             return
-        aside = self._root / f".new-{secrets.token_hex(8)}"
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with open(fd, "wb", buffering=0) as file:
-                written = 0
-                while written < len(data):
-                    written += file.write(memoryview(data)[written:])
-                os.fsync(fd)
-            aside.rename(path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                aside.unlink()
-            raise
-        _sync(self._root)
+        write_durably(path, data)
 
     async def get(self, digest: str) -> bytes:
         return await asyncio.to_thread(self._read, digest)
@@ -142,10 +128,3 @@ class LocalBlobs:
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -42,9 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def examine(settings: config.Config) -> list[Check]:
     """Every check, for a server with these settings."""
-    fences = machine.sandbox_checks()
-    if settings.isolation == "process" or (settings.isolation == "auto" and "process" in config.ISOLATIONS):
-        fences = [_weaken(check) if check.name in ("namespaces", "seccomp") else check for check in fences]
+    fences = [_without_isolation(check, settings.isolation) for check in machine.sandbox_checks()]
     return [
         *fences,
         machine.memory(),
@@ -55,9 +53,15 @@ def examine(settings: config.Config) -> list[Check]:
     ]
 
 
-def _weaken(check: Check) -> Check:
-    """Isolation `process` runs without: functions can see and disturb each other."""
-    return replace(check, status=WEAK) if check.status == MISSING else check
+def _without_isolation(check: Check, isolation: str) -> Check:
+    """Isolation `process` serves without these: for the others it is the last remedy."""
+    if check.status != MISSING or check.name not in ("namespaces", "seccomp"):
+        return check
+    if isolation == "process":
+        return replace(check, status=WEAK)
+    return replace(
+        check, remedy=f"{check.remedy}; or, with no isolation at all: lambent serve --isolation process"
+    )
 
 
 def _port(settings: config.Config) -> Check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -40,6 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
         if page["events"]:
             continue
         if not arguments.follow:
+            if not after:
+                where = f"{arguments.name} in {client.config.region}"
+                print(f"nothing was logged by {where} since the server started", file=sys.stderr)
             return 0
         time.sleep(_PAUSE)
 

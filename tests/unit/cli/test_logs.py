@@ -54,5 +54,13 @@ def test_following_goes_on_after_a_pause_until_ctrl_c(script, capsys, monkeypatc
     assert capsys.readouterr().out == "1970-01-01T00:00:01.000Z later\n"
 
 
+def test_an_empty_log_says_so_beside_the_output(script, capsys):
+    script.answer(b'{"events": [], "next": 0}')
+    assert main(["logs", "hello"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "nothing was logged by hello in us-east-1" in shown.err
+
+
 def test_no_server_leaves_with_3(nobody):
     assert main(["logs", "hello"]) == 3

@@ -11,7 +11,9 @@ from lambent.engine.logs import LINE_LIMIT, LineAssembler, LogBook
 
 def frame(message: str, level: int = 3) -> bytes:
     encoded = message.encode()
-    return b"\xa5\x5a\x00" + bytes([level]) + struct.pack(">IQ", len(encoded), 1_700_000_000_000_000) + encoded
+    return (
+        b"\xa5\x5a\x00" + bytes([level]) + struct.pack(">IQ", len(encoded), 1_700_000_000_000_000) + encoded
+    )
 
 
 def assemble(*chunks: bytes) -> list[str]:
@@ -49,7 +51,9 @@ def test_an_endless_line_is_cut() -> None:
 
 PIECES = st.lists(
     st.one_of(
-        st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=30).map(lambda t: (t + "\n", (t + "\n").encode())),
+        st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=30).map(
+            lambda t: (t + "\n", (t + "\n").encode())
+        ),
         st.text(st.characters(exclude_categories=["Cs"]), max_size=30).map(lambda t: (t, frame(t))),
     ),
     max_size=8,

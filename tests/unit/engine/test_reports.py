@@ -35,7 +35,10 @@ def invocation(seconds: float = 0.00301, **settings: Any) -> Invocation:
 def test_the_lines_of_the_text_format() -> None:
     entry = invocation()
     lines = reports_for(entry.function, StillClock())
-    assert lines.init_start("python:3.11.v2", "arn:x") == "INIT_START Runtime Version: python:3.11.v2\tRuntime Version ARN: arn:x\n"
+    assert (
+        lines.init_start("python:3.11.v2", "arn:x")
+        == "INIT_START Runtime Version: python:3.11.v2\tRuntime Version ARN: arn:x\n"
+    )
     assert lines.start(entry) == f"START RequestId: {ID} Version: $LATEST\n"
     assert lines.end(entry) == f"END RequestId: {ID}\n"
     assert lines.timed_out(entry) == f"2026-11-21T05:04:33.120Z {ID} Task timed out after 3.00 seconds\n\n"
@@ -44,10 +47,26 @@ def test_the_lines_of_the_text_format() -> None:
 @pytest.mark.parametrize(
     ("seconds", "init", "expected"),
     [
-        (0.00301, 0.1101, "Duration: 3.01 ms\tBilled Duration: 4 ms\tMemory Size: 128 MB\tMax Memory Used: 36 MB\tInit Duration: 110.10 ms\t\n"),
-        (0.0029, None, "Duration: 2.90 ms\tBilled Duration: 3 ms\tMemory Size: 128 MB\tMax Memory Used: 36 MB\t\n"),
-        (0.0, None, "Duration: 0.00 ms\tBilled Duration: 1 ms\tMemory Size: 128 MB\tMax Memory Used: 36 MB\t\n"),
-        (0.003, None, "Duration: 3.00 ms\tBilled Duration: 3 ms\tMemory Size: 128 MB\tMax Memory Used: 36 MB\t\n"),
+        (
+            0.00301,
+            0.1101,
+            "Duration: 3.01 ms\tBilled Duration: 4 ms\tMemory Size: 128 MB\tMax Memory Used: 36 MB\tInit Duration: 110.10 ms\t\n",
+        ),
+        (
+            0.0029,
+            None,
+            "Duration: 2.90 ms\tBilled Duration: 3 ms\tMemory Size: 128 MB\tMax Memory Used: 36 MB\t\n",
+        ),
+        (
+            0.0,
+            None,
+            "Duration: 0.00 ms\tBilled Duration: 1 ms\tMemory Size: 128 MB\tMax Memory Used: 36 MB\t\n",
+        ),
+        (
+            0.003,
+            None,
+            "Duration: 3.00 ms\tBilled Duration: 3 ms\tMemory Size: 128 MB\tMax Memory Used: 36 MB\t\n",
+        ),
     ],
 )
 def test_the_report_line_is_as_recorded(seconds: float, init: float | None, expected: str) -> None:

@@ -29,7 +29,9 @@ def decide(machine: str, number: int, *arguments: int, audit: int | None = None)
         elif operation == 0x06:
             return value
         else:
-            truth = {0x15: accumulator == value, 0x25: accumulator > value, 0x45: bool(accumulator & value)}[operation]
+            truth = {0x15: accumulator == value, 0x25: accumulator > value, 0x45: bool(accumulator & value)}[
+                operation
+            ]
             place += if_true if truth else if_false
 
 
@@ -40,7 +42,16 @@ def refused(number: int) -> int:
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_what_is_denied_is_refused(machine: str) -> None:
     arch = seccomp.ARCHITECTURES[machine]
-    for name in ("ptrace", "mount", "unshare", "setns", "bpf", "kexec_load", "open_by_handle_at", "process_vm_readv"):
+    for name in (
+        "ptrace",
+        "mount",
+        "unshare",
+        "setns",
+        "bpf",
+        "kexec_load",
+        "open_by_handle_at",
+        "process_vm_readv",
+    ):
         assert decide(machine, arch.denied[name]) == refused(errno.EPERM), name
     assert decide(machine, 435) == refused(errno.ENOSYS)  # clone3: the C library falls back to clone
     assert decide(machine, 428) == refused(errno.EPERM)  # open_tree
@@ -68,7 +79,9 @@ def test_unknown_calls_do_not_exist(machine: str, number: int) -> None:
     assert decide(machine, number) == refused(errno.ENOSYS)
 
 
-@given(st.sampled_from(["x86_64", "aarch64"]), st.integers(0, seccomp.NEWEST_KNOWN), st.integers(0, 2**32 - 1))
+@given(
+    st.sampled_from(["x86_64", "aarch64"]), st.integers(0, seccomp.NEWEST_KNOWN), st.integers(0, 2**32 - 1)
+)
 def test_every_call_is_decided(machine: str, number: int, argument: int) -> None:
     assert decide(machine, number, argument, argument) in (ALLOW, refused(errno.EPERM), refused(errno.ENOSYS))
 

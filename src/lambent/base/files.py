@@ -1,0 +1,37 @@
+"""Files that are whole at any instant, also after a power cut."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+ASIDE = ".new-"  # what is being written; a crash leaves it behind, the next start removes it
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Make or replace `path` (0600): written aside, synced, renamed, the directory synced."""
+    aside = path.with_name(ASIDE + secrets.token_hex(8))
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(fd, "wb", buffering=0) as file:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(fd)
+        aside.rename(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            aside.unlink()
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in `directory` durable."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,134 @@
+"""A sandbox without a function: the test plays the runtime, over the real Runtime API."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+from collections.abc import Callable
+
+from lambent.engine.runtimes import Runtime
+from lambent.engine.sandbox import Assignment, Exit
+
+_numbers = itertools.count(1)
+
+
+class ScriptedRuntime:
+    """A raw client of the Runtime API."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def call(
+        self, method: str, path: str, body: bytes = b"", **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        lines = [
+            f"{method} /2018-06-01{path} HTTP/1.1",
+            "Host: x",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+        ]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        try:
+            answer = await reader.read()
+        finally:
+            writer.close()
+        head, _, content = answer.partition(b"\r\n\r\n")
+        status, *rest = head.decode().split("\r\n")
+        found = dict(line.split(": ", 1) for line in rest)
+        return int(status.split()[1]), {name.lower(): value for name, value in found.items()}, content
+
+    async def next(self) -> tuple[str, dict[str, str], bytes]:
+        status, headers, body = await self.call("GET", "/runtime/invocation/next")
+        assert status == 200, body
+        return headers["lambda-runtime-aws-request-id"], headers, body
+
+    async def answer(self, request_id: str, body: bytes) -> int:
+        return (await self.call("POST", f"/runtime/invocation/{request_id}/response", body))[0]
+
+
+class ScriptedSandbox:
+    """Records what it is told. `script` is started with every runtime."""
+
+    def __init__(self, script: Callable[[ScriptedRuntime], object] | None = None) -> None:
+        self.id = f"scripted-{next(_numbers)}"
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setblocking(False)
+        self.port = self.listener.getsockname()[1]
+        self.log_fd, self.output = os.pipe()
+        os.set_blocking(self.log_fd, False)
+        self.history: list[str] = []
+        self.assignment: Assignment | None = None
+        self.exit: Callable[[Exit], None] = lambda exit: None
+        self.peak = 10 << 20
+        self._script = script
+        self._running: asyncio.Task[object] | None = None
+
+    def on_exit(self, callback: Callable[[Exit], None]) -> None:
+        self.exit = callback
+
+    def _run(self) -> None:
+        if self._script is not None:
+            self._running = asyncio.ensure_future(self._script(ScriptedRuntime(self.port)))  # type: ignore[arg-type]
+
+    async def assign(self, assignment: Assignment) -> None:
+        self.history.append("assign")
+        self.assignment = assignment
+        self._run()
+
+    async def restart(self) -> None:
+        await self.stop_runtime()
+        self.history[-1] = "restart"
+        self._run()
+
+    async def stop_runtime(self) -> None:
+        self.history.append("stop")
+        if self._running is not None:
+            self._running.cancel()
+
+    def freeze(self) -> None:
+        self.history.append("freeze")
+
+    def thaw(self) -> None:
+        if self.history[-1:] == ["freeze"]:
+            self.history.append("thaw")
+
+    def peak_memory(self) -> int:
+        return self.peak
+
+    async def destroy(self) -> None:
+        if self.log_fd >= 0:
+            self.history.append("destroy")
+            if self._running is not None:
+                self._running.cancel()
+            os.close(self.log_fd)
+            os.close(self.output)
+            self.log_fd = -1
+
+
+class ScriptedDriver:
+    """Hands out scripted sandboxes."""
+
+    name = "scripted"
+    weaknesses = ()
+
+    def __init__(self, script: Callable[[ScriptedRuntime], object] | None = None) -> None:
+        self.script = script
+        self.sandboxes: list[ScriptedSandbox] = []
+
+    async def start(self) -> None: ...
+    async def warm(self, runtime: Runtime) -> None: ...
+    async def stop(self) -> None: ...
+    async def acquire(self, runtime: Runtime) -> ScriptedSandbox:
+        self.sandboxes.append(ScriptedSandbox(self.script))
+        return self.sandboxes[-1]
+
+
+async def echo(runtime: ScriptedRuntime) -> None:
+    """Answers every event with itself."""
+    while True:
+        request_id, _headers, body = await runtime.next()
+        await runtime.answer(request_id, body)

@@ -1,0 +1,209 @@
+"""The invoker over scripted sandboxes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambent.base.clock import SystemClock
+from lambent.control.records import Function
+from lambent.engine.invocation import Invocation, Outcome
+from lambent.engine.invoker import Invoker
+from lambent.engine.lease import Leases
+from lambent.engine.logs import LogBook
+from lambent.engine.runtimes import Missing, Runtime
+from lambent.wire.errors import AwsError
+
+from .factory import make_function
+from .scripted import ScriptedDriver, ScriptedRuntime, echo
+
+
+class FakeRuntimes:
+    def find(self, name: str) -> Runtime | Missing:
+        if name == "python3.11":
+            return Runtime(name, "3.11.2", Path("/usr/bin/python3.11"), Path("/usr"))
+        return Missing(name, "no such interpreter", None)
+
+
+class Stage:
+    def __init__(self, script: Callable[[ScriptedRuntime], Any] = echo, **settings: Any) -> None:
+        self.driver = ScriptedDriver(script)
+        self.logs = LogBook(SystemClock())
+        options = {"budget": 10, "idle_seconds": 60.0} | settings
+        self.invoker = Invoker(
+            self.driver, FakeRuntimes(), SystemClock(), self.logs, lambda function: {}, **options
+        )  # type: ignore[arg-type]
+        self._numbers = 0
+
+    async def invoke(self, function: Function, payload: bytes = b"{}") -> Outcome:
+        self._numbers += 1
+        return await self.invoker.invoke(
+            Invocation(f"id-{self._numbers}", function, payload, function.arn, "")
+        )
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    stage = Stage()
+    await stage.invoker.start()
+    yield stage
+    await stage.invoker.stop()
+
+
+async def slow(runtime: ScriptedRuntime) -> None:
+    while True:
+        request_id, _headers, body = await runtime.next()
+        await asyncio.sleep(0.05)
+        await runtime.answer(request_id, body)
+
+
+async def test_one_environment_serves_one_after_another(stage: Stage) -> None:
+    function = make_function()
+    for number in range(5):
+        assert await stage.invoke(function, str(number).encode()) == Outcome(str(number).encode())
+    assert len(stage.driver.sandboxes) == 1
+
+
+async def test_concurrent_invocations_get_environments_of_their_own() -> None:
+    stage = Stage(slow)
+    function = make_function()
+    await asyncio.gather(*(stage.invoke(function) for _ in range(5)))
+    assert len(stage.driver.sandboxes) == 5
+    await stage.invoker.stop()
+    assert all(sandbox.history[-1] == "destroy" for sandbox in stage.driver.sandboxes)
+
+
+async def test_the_budget_makes_invocations_wait_their_turn() -> None:
+    stage = Stage(slow, budget=2)
+    function = make_function()
+    outcomes = await asyncio.gather(*(stage.invoke(function, str(n).encode()) for n in range(6)))
+    assert [outcome.payload for outcome in outcomes] == [b"0", b"1", b"2", b"3", b"4", b"5"]
+    assert len(stage.driver.sandboxes) == 2
+    await stage.invoker.stop()
+
+
+async def test_another_functions_idle_environment_makes_room() -> None:
+    stage = Stage(budget=1)
+    await stage.invoke(make_function("a"))
+    await stage.invoke(make_function("b"))
+    assert [sandbox.history[-1] == "destroy" for sandbox in stage.driver.sandboxes] == [True, False]
+    await stage.invoker.stop()
+
+
+async def test_an_update_retires_what_runs_the_old_code(stage: Stage) -> None:
+    old, new = make_function(revision_id="r1"), make_function(revision_id="r2")
+    await stage.invoke(old)
+    stage.invoker.retire(old.key, new)
+    await asyncio.sleep(0.01)
+    assert stage.driver.sandboxes[0].history[-1] == "destroy"
+    await stage.invoke(new)
+    stage.invoker.retire(new.key, new)
+    await asyncio.sleep(0.01)
+    assert "destroy" not in stage.driver.sandboxes[1].history
+
+
+async def test_a_busy_environment_is_retired_after_its_answer() -> None:
+    stage = Stage(slow)
+    function = make_function()
+    running = asyncio.ensure_future(stage.invoke(function, b"7"))
+    while not stage.driver.sandboxes or stage.driver.sandboxes[0].assignment is None:
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.02)
+    stage.invoker.retire(function.key, None)
+    assert await running == Outcome(b"7")
+    for _ in range(100):
+        if stage.driver.sandboxes[0].history[-1] == "destroy":
+            break
+        await asyncio.sleep(0.01)
+    assert stage.driver.sandboxes[0].history[-1] == "destroy"
+    await stage.invoker.stop()
+
+
+async def test_a_failed_init_is_tried_once_more_for_the_invocation() -> None:
+    attempts = []
+
+    async def broken(runtime: ScriptedRuntime) -> None:
+        attempts.append(1)
+        kind = {"Lambda_Runtime_Function_Error_Type": "Runtime.ImportModuleError"}
+        await runtime.call("POST", "/runtime/init/error", b'{"errorMessage": "no"}', **kind)
+
+    stage = Stage(broken)
+    outcome = await stage.invoke(make_function())
+    assert outcome.payload == b'{"errorMessage": "no"}'
+    assert outcome.function_error == "Unhandled"
+    assert len(attempts) == 2
+    messages = [event.message for event in stage.logs.read("000000000000", "us-east-1", "/aws/lambda/f")]
+    assert [message.split(" ")[0] for message in messages] == [
+        "INIT_START",
+        "INIT_REPORT",
+        "START",
+        "INIT_REPORT",
+        "END",
+        "REPORT",
+    ]
+    await stage.invoker.stop()
+
+
+async def test_an_init_that_succeeds_the_second_time_serves() -> None:
+    attempts = []
+
+    async def shaky(runtime: ScriptedRuntime) -> None:
+        attempts.append(1)
+        if len(attempts) == 1:
+            await runtime.call("POST", "/runtime/init/error", b"{}")
+        else:
+            await echo(runtime)
+
+    stage = Stage(shaky)
+    assert await stage.invoke(make_function(), b"5") == Outcome(b"5")
+    assert await stage.invoke(make_function(), b"6") == Outcome(b"6")
+    assert len(stage.driver.sandboxes) == 1
+    await stage.invoker.stop()
+
+
+async def test_a_missing_runtime_is_an_error_of_the_platform(stage: Stage) -> None:
+    with pytest.raises(AwsError) as refusal:
+        await stage.invoke(make_function(runtime="python3.9"))
+    assert refusal.value.code == "InvalidRuntimeException"
+    assert "no such interpreter" in (refusal.value.message or "")
+
+
+async def test_idle_environments_end() -> None:
+    stage = Stage(idle_seconds=0.05)
+    await stage.invoker.start()
+    await stage.invoke(make_function())
+    for _ in range(200):
+        if stage.driver.sandboxes[0].history[-1] == "destroy":
+            break
+        await asyncio.sleep(0.01)
+    assert stage.driver.sandboxes[0].history[-1] == "destroy"
+    assert stage.invoker.environments() == []
+    await stage.invoker.stop()
+
+
+async def test_the_account_concurrency_is_kept() -> None:
+    stage = Stage(slow, leases=Leases(limit=1))
+    function = make_function()
+    running = asyncio.ensure_future(stage.invoke(function))
+    await asyncio.sleep(0)
+    with pytest.raises(AwsError, match="Rate Exceeded"):
+        await stage.invoke(function)
+    await running
+    await stage.invoke(function)
+    await stage.invoker.stop()
+
+
+async def test_a_client_that_leaves_gives_its_place_back() -> None:
+    stage = Stage(slow, budget=1, leases=Leases(limit=2))
+    function = make_function()
+    running = asyncio.ensure_future(stage.invoke(function))
+    waiting = asyncio.ensure_future(stage.invoke(function))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.gather(running, waiting, return_exceptions=True)
+    assert (await stage.invoke(function, b"9")).payload == b"9"
+    await stage.invoker.stop()
