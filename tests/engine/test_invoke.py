@@ -11,6 +11,7 @@ from typing import Any
 
 import botocore.exceptions
 import pytest
+
 from support import Server, create, invoke, zip_files
 
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support import Server, create, eventually, invoke
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the full wall needs root; see docs/isolation.md")

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,7 +131,7 @@ class Plan:
                 here.pop()
             else:
                 raise ArchiveError(f"the symbolic link {'/'.join(parts)!r} leads out of the archive")
-            if part != ".." and (onward := self.links.get(tuple(here))) is not None:
+            if part != ".." and len(here) <= _DEPTH and (onward := self.links.get(tuple(here))) is not None:
                 hops += 1
                 here.pop()
                 ahead.extend(onward.split("/")[::-1])
@@ -201,17 +200,9 @@ def _mode(mode: int, least: int) -> int:
 
 def remove_tree(path: Path) -> None:
     """Remove a directory and what is in it, read-only directories included. Nothing happens where there is none."""
-
-    def unlock(function: Callable[..., object], name: str, _: object) -> None:
-        """Called for what could not be removed: its directory, or itself, may be read-only."""
-        if not os.path.lexists(path):
-            return
-        for directory in (os.path.dirname(name), name):
-            if os.path.isdir(directory) and not os.path.islink(directory):
-                os.chmod(directory, 0o700)
-        if os.path.isdir(name) and not os.path.islink(name):
-            shutil.rmtree(name, onerror=unlock if function is not os.rmdir else None)
-        elif os.path.lexists(name):
-            os.unlink(name)
-
-    shutil.rmtree(path, onerror=unlock)
+    if not path.exists():
+        return
+    if os.geteuid() != 0:
+        for directory, _, _ in os.walk(path):
+            os.chmod(directory, 0o700)
+    shutil.rmtree(path)

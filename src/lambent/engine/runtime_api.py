@@ -15,7 +15,9 @@ from lambent.engine.invocation import RESPONSE_LIMIT, Invocation
 
 _PREFIX = "/2018-06-01/"
 _INVOCATION = "/2018-06-01/runtime/invocation/"
-_READ_LIMIT = 32 << 20  # bytes read of an answer before the connection is cut; above RESPONSE_LIMIT it is refused politely
+_READ_LIMIT = (
+    32 << 20
+)  # bytes read of an answer before the connection is cut; above RESPONSE_LIMIT it is refused politely
 _JSON = ("Content-Type", "application/json")
 _ACCEPTED = Response(202, (_JSON,), b'{"status":"OK"}\n')
 
@@ -85,7 +87,9 @@ class RuntimeApi:
         elif path == f"{_PREFIX}ping" and request.method == "GET":
             exchange.respond(Response(200, (), b"pong"))
         else:
-            exchange.respond(_error(404, "NotFound", f"{request.method} {path} is not part of the Runtime API"))
+            exchange.respond(
+                _error(404, "NotFound", f"{request.method} {path} is not part of the Runtime API")
+            )
 
     def _invocation(self, exchange: Exchange, request: Request, rest: str) -> None:
         if rest == "next":
@@ -100,7 +104,9 @@ class RuntimeApi:
         elif request.method == "POST" and action == "error":
             exchange.respond(self._failure(request_id, request))
         else:
-            exchange.respond(_error(404, "NotFound", f"{request.method} {rest} is not part of the Runtime API"))
+            exchange.respond(
+                _error(404, "NotFound", f"{request.method} {rest} is not part of the Runtime API")
+            )
 
     def _next(self, exchange: Exchange) -> None:
         if self._parked is not None and not self._parked.closed:

@@ -201,7 +201,9 @@ class NamespaceSandbox:
 
     def peak_memory(self) -> int:
         charged = self._group.peak()
-        if charged != self._charged or not charged:  # nothing new means no new peak: the usual case, and quick
+        if (
+            charged != self._charged or not charged
+        ):  # nothing new means no new peak: the usual case, and quick
             self._charged = charged
             self._raise_peak(max(charged - self._group.cached(), self._resident()))
         return self._peak
@@ -326,7 +328,9 @@ class NamespaceDriver:
 
     name = "namespaces"
 
-    def __init__(self, directory: Path, trees: Path, *, tag: str, stems: int = 2, own_client: bool = True) -> None:
+    def __init__(
+        self, directory: Path, trees: Path, *, tag: str, stems: int = 2, own_client: bool = True
+    ) -> None:
         """`directory` is ours to use; `trees` holds the unpacked code; `tag` tells servers of one machine apart."""
         self._directory = directory
         self._trees = trees
@@ -343,7 +347,9 @@ class NamespaceDriver:
     def weaknesses(self) -> tuple[str, ...]:
         found = []
         if not self.groups.can_limit:
-            found.append("memory is bounded per process only, process counts are not: this server may not use cgroups")
+            found.append(
+                "memory is bounded per process only, process counts are not: this server may not use cgroups"
+            )
         if self.disks is None:
             found.append(f"/tmp lives in memory and counts as the function's: {disks.available()}")
         return tuple(found)

@@ -54,7 +54,15 @@ class ProcessSandbox:
         }
         environment.pop("LD_LIBRARY_PATH", None)
         process = subprocess.Popen(
-            [self._runtime.interpreter, "-I", "-S", "-B", "-X", "utf8", self._driver.runtime_directory / "process.py"],
+            [
+                self._runtime.interpreter,
+                "-I",
+                "-S",
+                "-B",
+                "-X",
+                "utf8",
+                self._driver.runtime_directory / "process.py",
+            ],
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=self._output,

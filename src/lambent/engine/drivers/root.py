@@ -57,7 +57,9 @@ def launch_plan(
     for name, path in client_files(own_client=own_client).items():
         binds.append((str(path), f"/var/runtime/{name}"))
     for path in sorted(_GUEST.glob("*.py")):
-        if path.name not in ("__init__.py", "launcher.py") and (own_client or path.name != "runtime_client.py"):
+        if path.name not in ("__init__.py", "launcher.py") and (
+            own_client or path.name != "runtime_client.py"
+        ):
             binds.append((str(path), f"/var/runtime/{path.name}"))
     executable = f"/var/lang/{runtime.interpreter.relative_to(runtime.prefix)}"
     return {

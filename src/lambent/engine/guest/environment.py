@@ -103,7 +103,9 @@ class Init:
         """Put the function's code, layers and /tmp in place, then give up the way to everything else."""
         for source, target in message["trees"]:
             sc.mount("/.trees/" + source, target, None, sc.MS_BIND)
-            sc.mount(None, target, None, sc.MS_BIND | sc.MS_REMOUNT | sc.MS_RDONLY | sc.MS_NOSUID | sc.MS_NODEV)
+            sc.mount(
+                None, target, None, sc.MS_BIND | sc.MS_REMOUNT | sc.MS_RDONLY | sc.MS_NOSUID | sc.MS_NODEV
+            )
         sc.umount("/.trees")
         if message["tmp_size"] is not None:
             options = "mode=1777,size={}".format(message["tmp_size"])

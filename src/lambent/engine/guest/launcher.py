@@ -10,8 +10,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-import syscalls as sc  # noqa: E402
-import wire  # noqa: E402
+import syscalls as sc
+import wire
 
 DEVICES = ("null", "zero", "full", "random", "urandom")
 
@@ -20,7 +20,11 @@ def enter_user_namespace():
     """Become root of an own user namespace that maps just ourselves (for a server without root)."""
     uid, gid = os.getuid(), os.getgid()
     sc.unshare(sc.CLONE_NEWUSER)
-    for name, text in (("setgroups", "deny"), ("uid_map", "0 {} 1".format(uid)), ("gid_map", "0 {} 1".format(gid))):
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", "0 {} 1".format(uid)),
+        ("gid_map", "0 {} 1".format(gid)),
+    ):
         with open("/proc/self/" + name, "w") as file:
             file.write(text)
 
@@ -62,7 +66,11 @@ def make_devices(root):
     for name in DEVICES:
         touch(root + "/dev/" + name)
         sc.bind("/dev/" + name, root + "/dev/" + name, sc.MS_NOSUID | sc.MS_NOEXEC)
-    for name, target in (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1")):
+    for name, target in (
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+    ):
         os.symlink(target, root + "/dev/" + name)
     os.symlink("/proc/self/fd/2", root + "/dev/stderr")
 

@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-import python_runtime  # noqa: E402
+import python_runtime
 
 assignment = json.loads(sys.stdin.buffer.read())
 null = os.open("/dev/null", os.O_RDONLY)

@@ -50,8 +50,8 @@ def run(start):
 
 def open_output():
     """The zygote's streams went to /dev/null: make new ones on the descriptors of this environment."""
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
-    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # type: ignore[misc]
     # The client's framed messages (several lines in one) travel on the same pipe, so that the order is kept.
     os.environ["_LAMBDA_TELEMETRY_LOG_FD"] = str(os.dup(1))
 

@@ -1,5 +1,7 @@
 """Linux system calls that Python's standard library lacks before 3.12. Runs inside and outside the sandbox."""
 
+from __future__ import annotations
+
 import ctypes
 import os
 import platform
@@ -18,7 +20,6 @@ MS_NOSUID = 2
 MS_NODEV = 4
 MS_NOEXEC = 8
 MS_REMOUNT = 32
-MS_NOATIME = 1024
 MS_BIND = 4096
 MS_MOVE = 8192
 MS_REC = 16384
@@ -27,11 +28,9 @@ MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
-PR_SET_KEEPCAPS = 8
 PR_SET_SECCOMP = 22
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
-PR_CAP_AMBIENT = 47
 
 # The system calls below have one number on every architecture (they came after the tables were unified).
 SYS_MOVE_MOUNT = 429
@@ -53,52 +52,56 @@ MOUNT_ATTR_NODEV = 4
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _check(result, what):
+def _check(result: int, what: str) -> int:
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, "{}: {}".format(what, os.strerror(code)))
     return result
 
 
-def _bytes(text):
+def _bytes(text: str | None) -> bytes | None:
     return text.encode() if text is not None else None
 
 
-def unshare(flags):
+def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), "unshare")
 
 
-def setns(fd, kind):
+def setns(fd: int, kind: int) -> None:
     _check(_libc.setns(fd, kind), "setns")
 
 
-def mount(source, target, kind=None, flags=0, data=None):
+def mount(
+    source: str | None, target: str, kind: str | None = None, flags: int = 0, data: str | None = None
+) -> None:
     arguments = (_bytes(source), _bytes(target), _bytes(kind), ctypes.c_ulong(flags), _bytes(data))
     _check(_libc.mount(*arguments), "mount {}".format(target))
 
 
-def bind(source, target, flags=MS_RDONLY | MS_NOSUID | MS_NODEV, recursive=False):
+def bind(source: str, target: str, flags: int = MS_RDONLY | MS_NOSUID | MS_NODEV) -> None:
     """Bind `source` on `target` and apply `flags` to the new mount (a bind alone would ignore them)."""
-    mount(source, target, None, MS_BIND | (MS_REC if recursive else 0))
+    mount(source, target, None, MS_BIND)
     if flags:
         mount(None, target, None, MS_BIND | MS_REMOUNT | flags)
 
 
-def umount(target):
+def umount(target: str) -> None:
     _check(_libc.umount2(_bytes(target), MNT_DETACH), "umount {}".format(target))
 
 
-def pivot_root(new_root, put_old):
+def pivot_root(new_root: str, put_old: str) -> None:
     _check(_libc.syscall(SYS_PIVOT_ROOT, _bytes(new_root), _bytes(put_old)), "pivot_root")
 
 
-def move_mount(fd, target):
+def move_mount(fd: int, target: str) -> None:
     """Attach the detached mount behind `fd` at `target`."""
     arguments = (ctypes.c_int(fd), b"", ctypes.c_int(AT_FDCWD), _bytes(target))
     _check(_libc.syscall(SYS_MOVE_MOUNT, *arguments, MOVE_MOUNT_F_EMPTY_PATH), "move_mount {}".format(target))
 
 
-def detached_mount(kind, options, attributes=MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV):
+def detached_mount(
+    kind: str, options: dict[str, str | None], attributes: int = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
+) -> int:
     """A new filesystem that is mounted nowhere yet, as a file descriptor for `move_mount`."""
     context = _check(_libc.syscall(SYS_FSOPEN, _bytes(kind), 1), "fsopen {}".format(kind))
     try:
@@ -106,42 +109,48 @@ def detached_mount(kind, options, attributes=MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODE
             if value is None:
                 result = _libc.syscall(SYS_FSCONFIG, context, FSCONFIG_SET_FLAG, _bytes(key), None, 0)
             else:
-                result = _libc.syscall(SYS_FSCONFIG, context, FSCONFIG_SET_STRING, _bytes(key), _bytes(value), 0)
+                result = _libc.syscall(
+                    SYS_FSCONFIG, context, FSCONFIG_SET_STRING, _bytes(key), _bytes(value), 0
+                )
             _check(result, "fsconfig {} {}".format(kind, key))
-        _check(_libc.syscall(SYS_FSCONFIG, context, FSCONFIG_CMD_CREATE, None, None, 0), "create {}".format(kind))
+        _check(
+            _libc.syscall(SYS_FSCONFIG, context, FSCONFIG_CMD_CREATE, None, None, 0), "create {}".format(kind)
+        )
         return _check(_libc.syscall(SYS_FSMOUNT, context, 1, attributes), "fsmount {}".format(kind))
     finally:
         os.close(context)
 
 
-def prctl(option, argument=0, extra=0):
-    _check(_libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(extra), 0, 0), "prctl {}".format(option))
+def prctl(option: int, argument: int = 0, extra: int = 0) -> None:
+    _check(
+        _libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(extra), 0, 0), "prctl {}".format(option)
+    )
 
 
-def sethostname(name):
+def sethostname(name: str) -> None:
     encoded = name.encode()
     _check(_libc.sethostname(encoded, len(encoded)), "sethostname")
 
 
-def pidfd_open(pid):
+def pidfd_open(pid: int) -> int:
     return _check(_libc.syscall(SYS_PIDFD_OPEN, pid, 0), "pidfd_open")
 
 
-def drop_bounding_set():
+def drop_bounding_set() -> None:
     """No program run from here on can ever gain a capability."""
     for capability in range(64):
         if _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
             break  # past the last capability of this kernel
 
 
-def drop_capabilities():
+def drop_capabilities() -> None:
     """Empty the effective, permitted and inheritable sets of this thread."""
     header = struct.pack("=Ii", 0x20080522, 0)
     data = struct.pack("=6I", 0, 0, 0, 0, 0, 0)
     _check(_libc.syscall(SYS_CAPSET, header, data), "capset")
 
 
-def load_seccomp(program):
+def load_seccomp(program: bytes) -> None:
     """Apply the packed BPF `program` (8 bytes an instruction) to this process and all it starts."""
     buffer = ctypes.create_string_buffer(program, len(program))
 
