@@ -98,9 +98,7 @@ def zip_files(files: Mapping[str, str | bytes]) -> bytes:
 def create(client: Any, name: str, code: str, **settings: Any) -> dict[str, Any]:
     """A function from one file `function.py` with a `handler`; returns once it is Active."""
     settings = {"Runtime": RUNTIME, "Role": ROLE, "Handler": "function.handler"} | settings
-    answer = client.create_function(
-        FunctionName=name, Code={"ZipFile": zip_files({"function.py": code})}, **settings
-    )
+    answer = client.create_function(FunctionName=name, Code={"ZipFile": zip_files({"function.py": code})}, **settings)
     client.get_waiter("function_active_v2").wait(FunctionName=name)
     return answer
 

@@ -97,9 +97,7 @@ def test_an_exception_is_the_functions_own_failure(lambda_client: Any, name: str
         "errorMessage": "Handler fails",
         "errorType": "Exception",
         "requestId": response["ResponseMetadata"]["RequestId"],
-        "stackTrace": [
-            '  File "/var/task/function.py", line 2, in handler\n    raise Exception("Handler fails")\n'
-        ],
+        "stackTrace": ['  File "/var/task/function.py", line 2, in handler\n    raise Exception("Handler fails")\n'],
     }
     assert "[ERROR] Exception: Handler fails" in tail(response)
     assert '\u00a0\u00a0File "/var/task/function.py", line 2, in handler' in tail(response)
@@ -125,9 +123,7 @@ def test_an_exception_while_loading_is_an_init_error(lambda_client: Any, name: s
     assert answer["errorType"] == "Exception"
     assert answer["errorMessage"] == "Runtime startup fails"
     assert answer["requestId"] == ""
-    assert answer["stackTrace"][0].startswith(
-        '  File "/var/lang/lib/python3.11/importlib/__init__.py", line '
-    )
+    assert answer["stackTrace"][0].startswith('  File "/var/lang/lib/python3.11/importlib/__init__.py", line ')
     assert answer["stackTrace"][-1] == (
         '  File "/var/task/function.py", line 1, in <module>\n    raise Exception("Runtime startup fails")\n'
     )
@@ -149,9 +145,7 @@ def test_an_exception_while_loading_is_an_init_error(lambda_client: Any, name: s
         ),
     ],
 )
-def test_a_wrong_handler_is_named(
-    lambda_client: Any, name: str, handler: str, kind: str, message: str
-) -> None:
+def test_a_wrong_handler_is_named(lambda_client: Any, name: str, handler: str, kind: str, message: str) -> None:
     create(lambda_client, name, "def handler(event, context):\n    pass\n", Handler=handler)
     answer, response = invoke(lambda_client, name)
     assert (answer["errorType"], answer["errorMessage"]) == (kind, message)
@@ -221,9 +215,7 @@ def test_an_exit_while_loading_is_an_exit_error(lambda_client: Any, name: str) -
     answer, response = invoke(lambda_client, name)
     request_id = response["ResponseMetadata"]["RequestId"]
     assert answer["errorType"] == "Runtime.ExitError"
-    assert (
-        answer["errorMessage"] == f"RequestId: {request_id} Error: Runtime exited without providing a reason"
-    )
+    assert answer["errorMessage"] == f"RequestId: {request_id} Error: Runtime exited without providing a reason"
 
 
 def test_a_response_over_6_mb_is_refused_and_the_environment_lives(lambda_client: Any, name: str) -> None:
@@ -421,9 +413,7 @@ def test_an_update_replaces_the_environments(lambda_client: Any, name: str) -> N
     lambda_client.update_function_code(FunctionName=name, ZipFile=code)
     lambda_client.get_waiter("function_updated_v2").wait(FunctionName=name)
     assert invoke(lambda_client, name)[0] == 2
-    lambda_client.update_function_configuration(
-        FunctionName=name, Environment={"Variables": {"NEW": "1"}}, Timeout=7
-    )
+    lambda_client.update_function_configuration(FunctionName=name, Environment={"Variables": {"NEW": "1"}}, Timeout=7)
     lambda_client.get_waiter("function_updated_v2").wait(FunctionName=name)
     assert invoke(lambda_client, name)[0] == 2
 
@@ -441,9 +431,7 @@ def test_json_logs(lambda_client: Any, name: str) -> None:
 
 
 def test_functions_of_two_accounts_and_regions_are_separate(server: Server, name: str) -> None:
-    code = (
-        "import os\ndef handler(event, context):\n    return context.invoked_function_arn.split(':')[3:5]\n"
-    )
+    code = "import os\ndef handler(event, context):\n    return context.invoked_function_arn.split(':')[3:5]\n"
     for account, region in (("111111111111", "eu-west-1"), ("222222222222", "us-east-1")):
         client = server.client(account=account, region=region)
         create(client, name, code)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterable
@@ -27,6 +28,7 @@ from lambent.base.blobs import DIGEST
 from lambent.base.files import ASIDE, write_durably
 from lambent.base.retention import Retention
 
+_log = logging.getLogger("lambent.trees")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -100,10 +102,12 @@ class Trees:
             _remove(self._root / digest)
 
     def close(self) -> None:
-        """Sync all trees to the disk and note it, so that a restart of the machine keeps them. Blocks."""
+        """Sync all trees to the disk and note it, so that a restart of the machine keeps them. Blocks; nothing may be unpacked after."""
         fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             if ctypes.CDLL(None, use_errno=True).syncfs(fd) != 0:
+                reason = os.strerror(ctypes.get_errno())
+                _log.warning("the trees could not be synced (%s): a restart of the machine drops them", reason)
                 return
         finally:
             os.close(fd)

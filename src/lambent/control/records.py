@@ -9,6 +9,14 @@ from typing import Any
 LATEST = "$LATEST"
 
 
+_PARTITIONS = (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("us-iso-", "aws-iso"), ("us-isob-", "aws-iso-b"))
+
+
+def partition_of(region: str) -> str:
+    """The part of AWS that a region belongs to, as ARNs name it."""
+    return next((partition for start, partition in _PARTITIONS if region.startswith(start)), "aws")
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class FunctionKey:
     """Names one function. State is separate per account and region."""
@@ -17,9 +25,9 @@ class FunctionKey:
     region: str
     name: str
 
-    def arn(self, qualifier: str | None = None, partition: str = "aws") -> str:
+    def arn(self, qualifier: str | None = None) -> str:
         """`arn:aws:lambda:REGION:ACCOUNT:function:NAME`, with `:QUALIFIER` when one is given."""
-        arn = f"arn:{partition}:lambda:{self.region}:{self.account}:function:{self.name}"
+        arn = f"arn:{partition_of(self.region)}:lambda:{self.region}:{self.account}:function:{self.name}"
         return f"{arn}:{qualifier}" if qualifier else arn
 
 
@@ -53,6 +61,8 @@ class Function:
     environment: Mapping[str, str] | None = None  # None: Environment was never sent
     logging: LoggingConfig = LoggingConfig("Text", "")
     tracing_mode: str = "PassThrough"
+    snap_start: str = "None"  # or "PublishedVersions"
+    vpc_config: Mapping[str, Any] | None = None  # SubnetIds, SecurityGroupIds, Ipv6AllowedForDualStack as given
     extras: Mapping[str, Any] = field(default_factory=dict)
     """Members kept and answered exactly as given (DeadLetterConfig, KMSKeyArn)."""
     tags: Mapping[str, str] = field(default_factory=dict)

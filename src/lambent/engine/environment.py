@@ -309,9 +309,7 @@ class Environment:
         self._drain_log(invocation)
         self._log(self._reports.timed_out(invocation), invocation)
         message = f"Task timed out after {self.function.timeout:.2f} seconds"
-        self._conclude(
-            platform_error(invocation.request_id, "Sandbox.Timedout", message, "timeout"), State.STALE
-        )
+        self._conclude(platform_error(invocation.request_id, "Sandbox.Timedout", message, "timeout"), State.STALE)
 
     def _exited(self, exit: Exit) -> None:
         self._give = None
@@ -342,9 +340,7 @@ class Environment:
             message = "The execution environment was shut down"
             self._conclude(platform_error(self._current.request_id, "Sandbox.Failure", message), State.STALE)
         if not self._init.done():
-            self._init.set_result(
-                platform_error("", "Sandbox.Failure", "The execution environment was shut down")
-            )
+            self._init.set_result(platform_error("", "Sandbox.Failure", "The execution environment was shut down"))
         self._enter(State.DEAD)
         await self._api.stop(0)
         await self._sandbox.destroy()

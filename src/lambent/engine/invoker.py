@@ -133,9 +133,7 @@ class Invoker:
             return
         now = self._clock.monotonic()
         waiting = [identity(invocation.function) for invocation in self._waiting]
-        views = [
-            View(slot.id, identity(slot.function), slot.state, slot.since) for slot in self._slots.values()
-        ]
+        views = [View(slot.id, identity(slot.function), slot.state, slot.since) for slot in self._slots.values()]
         for action in plan(waiting, views, self._budget, now):
             if isinstance(action, Evict):
                 self._end(self._slots[action.id])
@@ -208,9 +206,7 @@ class Invoker:
             if invocation is not None and not invocation.done.done():
                 invocation.done.set_exception(error)
         elif invocation is not None and slot.environment is not None:
-            slot.task = asyncio.get_running_loop().create_task(
-                self._revive(slot, slot.environment, invocation)
-            )
+            slot.task = asyncio.get_running_loop().create_task(self._revive(slot, slot.environment, invocation))
         else:
             self._end(slot)
         self._pump()
@@ -308,10 +304,7 @@ class Invoker:
         while True:
             await asyncio.sleep(min(1.0, self._idle_seconds / 2))
             now = self._clock.monotonic()
-            views = [
-                View(slot.id, identity(slot.function), slot.state, slot.since)
-                for slot in self._slots.values()
-            ]
+            views = [View(slot.id, identity(slot.function), slot.state, slot.since) for slot in self._slots.values()]
             for name in surplus(views, self._idle_seconds, now):
                 self._end(self._slots[name])
 

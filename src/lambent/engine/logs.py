@@ -11,9 +11,7 @@ from lambent.base.clock import Clock
 KEPT = 10_000  # events per log group
 LINE_LIMIT = 262_144  # bytes: CloudWatch's limit of one event; longer lines are cut into several
 
-_FRAME_MARK = (
-    b"\xa5\x5a\x00"  # AWS's framing: mark and level (4 bytes), length (4), microseconds (8), message
-)
+_FRAME_MARK = b"\xa5\x5a\x00"  # AWS's framing: mark and level (4 bytes), length (4), microseconds (8), message
 _FRAME_HEAD = 16
 
 
@@ -47,9 +45,7 @@ class LogBook:
 
         return write
 
-    def read(
-        self, account: str, region: str, group: str, after: int = 0, limit: int = 1000
-    ) -> list[LogEvent]:
+    def read(self, account: str, region: str, group: str, after: int = 0, limit: int = 1000) -> list[LogEvent]:
         """Up to `limit` events with a sequence above `after`, oldest first; without `after` the newest ones."""
         events = self._groups.get((account, region, group), ())
         if not after:

@@ -101,9 +101,7 @@ def _client_context(header: str | None) -> str | None:
         return None
     message = "Client context must be a valid Base64-encoded JSON object."
     if len(header) > _CLIENT_CONTEXT_LIMIT:
-        raise AwsError(
-            "InvalidRequestContentException", f"{message} It is larger than 3583 bytes.", Type="User"
-        )
+        raise AwsError("InvalidRequestContentException", f"{message} It is larger than 3583 bytes.", Type="User")
     try:
         text = base64.b64decode(header, validate=True)
         orjson.loads(text)

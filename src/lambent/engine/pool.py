@@ -57,9 +57,7 @@ def plan(waiting: Sequence[str], environments: Sequence[View], budget: int, now:
     for view in environments:
         if view.state in (State.IDLE, State.STALE):
             idle.setdefault(view.function, []).append(view)
-        elif view.state is State.STARTING or (
-            view.state is State.FINISHING and now - view.since < FINISHING_GRACE
-        ):
+        elif view.state is State.STARTING or (view.state is State.FINISHING and now - view.since < FINISHING_GRACE):
             coming[view.function] = coming.get(view.function, 0) + 1
     for views in idle.values():
         views.sort(key=lambda view: (view.state is State.IDLE, view.since))

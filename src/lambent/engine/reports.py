@@ -59,9 +59,7 @@ class TextReports:
     def end(self, invocation: Invocation) -> str:
         return f"END RequestId: {invocation.request_id}\n"
 
-    def report(
-        self, invocation: Invocation, outcome: Outcome, peak_memory: int, init_seconds: float | None
-    ) -> str:
+    def report(self, invocation: Invocation, outcome: Outcome, peak_memory: int, init_seconds: float | None) -> str:
         duration = invocation.answered - invocation.started
         parts = [
             f"REPORT RequestId: {invocation.request_id}",

@@ -87,9 +87,7 @@ class RuntimeApi:
         elif path == f"{_PREFIX}ping" and request.method == "GET":
             exchange.respond(Response(200, (), b"pong"))
         else:
-            exchange.respond(
-                _error(404, "NotFound", f"{request.method} {path} is not part of the Runtime API")
-            )
+            exchange.respond(_error(404, "NotFound", f"{request.method} {path} is not part of the Runtime API"))
 
     def _invocation(self, exchange: Exchange, request: Request, rest: str) -> None:
         if rest == "next":
@@ -104,9 +102,7 @@ class RuntimeApi:
         elif request.method == "POST" and action == "error":
             exchange.respond(self._failure(request_id, request))
         else:
-            exchange.respond(
-                _error(404, "NotFound", f"{request.method} {rest} is not part of the Runtime API")
-            )
+            exchange.respond(_error(404, "NotFound", f"{request.method} {rest} is not part of the Runtime API"))
 
     def _next(self, exchange: Exchange) -> None:
         if self._parked is not None and not self._parked.closed:

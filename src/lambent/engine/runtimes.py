@@ -39,9 +39,7 @@ def _candidates(version: str, search: Iterable[Path]) -> Iterable[Path]:
     for versions in (Path.home() / ".pyenv/versions", Path("/opt/pyenv/versions")):
         yield from sorted(versions.glob(f"{version}.*/bin/python{version}"), reverse=True)
     yield from sorted(Path("/opt").glob(f"python*/bin/python{version}"))
-    yield from sorted(
-        (Path.home() / ".local/share/uv/python").glob(f"cpython-{version}.*/bin/python{version}")
-    )
+    yield from sorted((Path.home() / ".local/share/uv/python").glob(f"cpython-{version}.*/bin/python{version}"))
 
 
 def _probe(name: str, interpreter: Path) -> Runtime | None:

@@ -98,8 +98,7 @@ def program(machine: str = platform.machine()) -> bytes:
     flags = _instruction(_ANY_BIT, _NAMESPACE_FLAGS, 0, 1)
     code += _when(arch.clone, [_instruction(_LOAD, _ARG0), flags, _refuse(errno.EPERM), allow])
     families = [
-        _instruction(_EQUAL, family, len(_SOCKET_FAMILIES) - index, 0)
-        for index, family in enumerate(_SOCKET_FAMILIES)
+        _instruction(_EQUAL, family, len(_SOCKET_FAMILIES) - index, 0) for index, family in enumerate(_SOCKET_FAMILIES)
     ]
     code += _when(arch.socket, [_instruction(_LOAD, _ARG0), *families, _refuse(errno.EPERM), allow])
     requests = [

@@ -140,9 +140,7 @@ async def test_a_wrong_response_mode_is_refused(stage: Stage) -> None:
     stage.invocation()
     await parked
     mode = {"Lambda_Runtime_Function_Response_Mode": "odd"}
-    status, _headers, body = await stage.runtime.call(
-        "POST", "/runtime/invocation/id-1/response", b"1", **mode
-    )
+    status, _headers, body = await stage.runtime.call("POST", "/runtime/invocation/id-1/response", b"1", **mode)
     assert (status, json.loads(body)["errorType"]) == (400, "InvalidFunctionResponseMode")
 
 

@@ -34,16 +34,12 @@ class Stage:
         self.driver = ScriptedDriver(script)
         self.logs = LogBook(SystemClock())
         options = {"budget": 10, "idle_seconds": 60.0} | settings
-        self.invoker = Invoker(
-            self.driver, FakeRuntimes(), SystemClock(), self.logs, lambda function: {}, **options
-        )  # type: ignore[arg-type]
+        self.invoker = Invoker(self.driver, FakeRuntimes(), SystemClock(), self.logs, lambda function: {}, **options)  # type: ignore[arg-type]
         self._numbers = 0
 
     async def invoke(self, function: Function, payload: bytes = b"{}") -> Outcome:
         self._numbers += 1
-        return await self.invoker.invoke(
-            Invocation(f"id-{self._numbers}", function, payload, function.arn, "")
-        )
+        return await self.invoker.invoke(Invocation(f"id-{self._numbers}", function, payload, function.arn, ""))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import struct
 
 from hypothesis import given
@@ -11,9 +12,7 @@ from lambent.engine.logs import LINE_LIMIT, LineAssembler, LogBook
 
 def frame(message: str, level: int = 3) -> bytes:
     encoded = message.encode()
-    return (
-        b"\xa5\x5a\x00" + bytes([level]) + struct.pack(">IQ", len(encoded), 1_700_000_000_000_000) + encoded
-    )
+    return b"\xa5\x5a\x00" + bytes([level]) + struct.pack(">IQ", len(encoded), 1_700_000_000_000_000) + encoded
 
 
 def assemble(*chunks: bytes) -> list[str]:
@@ -64,7 +63,7 @@ PIECES = st.lists(
 def test_any_cut_gives_the_same_messages(pieces: list[tuple[str, bytes]], cuts: list[int]) -> None:
     data = b"".join(encoded for _text, encoded in pieces)
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    chunks = [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    chunks = [data[start:end] for start, end in itertools.pairwise(places)]
     assert assemble(*chunks) == [text for text, _encoded in pieces]
 
 

@@ -29,9 +29,7 @@ def decide(machine: str, number: int, *arguments: int, audit: int | None = None)
         elif operation == 0x06:
             return value
         else:
-            truth = {0x15: accumulator == value, 0x25: accumulator > value, 0x45: bool(accumulator & value)}[
-                operation
-            ]
+            truth = {0x15: accumulator == value, 0x25: accumulator > value, 0x45: bool(accumulator & value)}[operation]
             place += if_true if truth else if_false
 
 
@@ -79,9 +77,7 @@ def test_unknown_calls_do_not_exist(machine: str, number: int) -> None:
     assert decide(machine, number) == refused(errno.ENOSYS)
 
 
-@given(
-    st.sampled_from(["x86_64", "aarch64"]), st.integers(0, seccomp.NEWEST_KNOWN), st.integers(0, 2**32 - 1)
-)
+@given(st.sampled_from(["x86_64", "aarch64"]), st.integers(0, seccomp.NEWEST_KNOWN), st.integers(0, 2**32 - 1))
 def test_every_call_is_decided(machine: str, number: int, argument: int) -> None:
     assert decide(machine, number, argument, argument) in (ALLOW, refused(errno.EPERM), refused(errno.ENOSYS))
 

@@ -72,7 +72,8 @@ class NamespaceSandbox:
         await asyncio.to_thread(self._group.attach, self._pid)
         if (freezer := self._group.freezer_fd()) is not None:
             self._zygote.guard(self._pid, freezer)
-        await self._order({"op": "prepare"})
+        await self._order({"op": "prepare"}, () if self._tmp is None else (self._tmp,))
+        self._drop_tmp()
 
     def _prepare_limits(self) -> None:
         self._group = self._driver.groups.create(self.id)
@@ -154,12 +155,12 @@ class NamespaceSandbox:
         return None if self._driver.groups.can_limit else self._memory * MIB
 
     async def _ephemeral_storage(self, size: int) -> tuple[int | None, tuple[int, ...]]:
-        """(bytes of a tmpfs, no descriptor) or (None, the descriptor of a disk)."""
+        """What /tmp becomes: (bytes of a tmpfs, no descriptor), (None, the descriptor of a disk), or as it is."""
         if self._driver.disks is None:
             return size * MIB, ()
-        if size != disks.DEFAULT_SIZE or self._tmp is None:
-            self._drop_tmp()
-            self._tmp = await asyncio.to_thread(self._driver.disks.create, size)
+        if size == disks.DEFAULT_SIZE:
+            return None, ()  # mounted before the function was known
+        self._tmp = await asyncio.to_thread(self._driver.disks.create, size)
         return None, (self._tmp,)
 
     def _drop_tmp(self) -> None:
@@ -201,9 +202,7 @@ class NamespaceSandbox:
 
     def peak_memory(self) -> int:
         charged = self._group.peak()
-        if (
-            charged != self._charged or not charged
-        ):  # nothing new means no new peak: the usual case, and quick
+        if charged != self._charged or not charged:  # nothing new means no new peak: the usual case, and quick
             self._charged = charged
             self._raise_peak(max(charged - self._group.cached(), self._resident()))
         return self._peak
@@ -328,9 +327,7 @@ class NamespaceDriver:
 
     name = "namespaces"
 
-    def __init__(
-        self, directory: Path, trees: Path, *, tag: str, stems: int = 2, own_client: bool = True
-    ) -> None:
+    def __init__(self, directory: Path, trees: Path, *, tag: str, stems: int = 2, own_client: bool = True) -> None:
         """`directory` is ours to use; `trees` holds the unpacked code; `tag` tells servers of one machine apart."""
         self._directory = directory
         self._trees = trees
@@ -347,9 +344,7 @@ class NamespaceDriver:
     def weaknesses(self) -> tuple[str, ...]:
         found = []
         if not self.groups.can_limit:
-            found.append(
-                "memory is bounded per process only, process counts are not: this server may not use cgroups"
-            )
+            found.append("memory is bounded per process only, process counts are not: this server may not use cgroups")
         if self.disks is None:
             found.append(f"/tmp lives in memory and counts as the function's: {disks.available()}")
         return tuple(found)

@@ -49,7 +49,8 @@ def launch_plan(
 ) -> dict[str, Any]:
     """The launcher's first message: what to bind, what to write, what to become.
 
-    `directory` holds the mount point `root` and the file `passwd`. `own_client` False puts the C extension of `awslambdaric` in the place of Lambent's leaner transport.
+    `directory` holds the mount point `root` and the file `passwd`. `own_client` False puts the C extension of
+    `awslambdaric` in the place of Lambent's leaner transport.
     """
     binds = [(path, path) for path in _SYSTEM]
     binds += [(path, path) for path in _SETTINGS]
@@ -57,9 +58,7 @@ def launch_plan(
     for name, path in client_files(own_client=own_client).items():
         binds.append((str(path), f"/var/runtime/{name}"))
     for path in sorted(_GUEST.glob("*.py")):
-        if path.name not in ("__init__.py", "launcher.py") and (
-            own_client or path.name != "runtime_client.py"
-        ):
+        if path.name not in ("__init__.py", "launcher.py") and (own_client or path.name != "runtime_client.py"):
             binds.append((str(path), f"/var/runtime/{path.name}"))
     executable = f"/var/lang/{runtime.interpreter.relative_to(runtime.prefix)}"
     return {

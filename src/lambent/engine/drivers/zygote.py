@@ -37,7 +37,7 @@ class Zygote:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, wire.LIMIT * 2)
         self._socket, self._ready = ours, loop.create_future()
         with theirs:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: ASYNC220  returns as soon as the child runs
                 [sys._base_executable, "-I", "-S", "-B", str(_LAUNCHER), str(theirs.fileno())],  # type: ignore[attr-defined]
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,

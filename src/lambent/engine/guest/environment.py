@@ -80,6 +80,7 @@ class Init:
             return False
         order = message["op"]
         if order == "prepare":
+            self.attach_tmp(None, fds)
             self.fork_runtime()
         elif order == "assign":
             self.assignment = message
@@ -102,19 +103,19 @@ class Init:
     def attach(self, message, fds):
         """Put the function's code, layers and /tmp in place, then give up the way to everything else."""
         for source, target in message["trees"]:
-            sc.mount("/.trees/" + source, target, None, sc.MS_BIND)
-            sc.mount(
-                None, target, None, sc.MS_BIND | sc.MS_REMOUNT | sc.MS_RDONLY | sc.MS_NOSUID | sc.MS_NODEV
-            )
+            sc.mount("/.trees/" + source, target, None, sc.MS_BIND)  # read-only, as the mount it is taken from
         sc.umount("/.trees")
-        if message["tmp_size"] is not None:
-            options = "mode=1777,size={}".format(message["tmp_size"])
-            sc.mount("tmp", "/tmp", "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, options)
-        else:
+        self.attach_tmp(message["tmp_size"], fds)
+
+    def attach_tmp(self, size, fds):
+        """Mount /tmp: the disk behind the descriptor if there is one, else a tmpfs of `size` bytes."""
+        if fds:
             sc.move_mount(fds[0], "/tmp")
             os.chmod("/tmp", 0o1777)
-        for fd in fds:
-            os.close(fd)
+            os.close(fds[0])
+        elif size is not None:
+            options = "mode=1777,size={}".format(size)
+            sc.mount("tmp", "/tmp", "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, options)
 
     def fork_runtime(self):
         reader, self.starter = os.pipe2(os.O_CLOEXEC)

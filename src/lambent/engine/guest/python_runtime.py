@@ -8,19 +8,17 @@ import os
 import sys
 
 RUNTIME_DIR = os.path.dirname(os.path.abspath(__file__))  # /var/runtime in a sandbox
+PRELOADED = (
+    "awslambdaric.bootstrap", "awslambdaric.lambda_runtime_client", "runtime_client", "base64", "datetime", "decimal",
+    "encodings.idna", "hashlib", "http.client", "json", "logging", "random", "traceback", "urllib.parse", "uuid",
+)  # fmt: skip
 _OURS = ("environment", "python_runtime", "syscalls", "wire", "zygote")
 
 
 def preload():
-    """Load what every function needs before there is a function."""
-    import http.client  # noqa: F401  the client's way to report a failed init
-    import json  # noqa: F401
-    import logging  # noqa: F401
-    import random  # noqa: F401
-    import traceback  # noqa: F401
-
-    import runtime_client  # noqa: F401
-    from awslambdaric import bootstrap, lambda_runtime_client  # noqa: F401
+    """Load what every function needs before there is a function: the client, and what most handlers import."""
+    for name in PRELOADED:
+        importlib.import_module(name)
 
 
 def run(start):
@@ -81,8 +79,9 @@ def prepare_path():
     layers = ["/opt/python/lib/{}/site-packages".format(version), "/opt/python"]
     extra = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path and path != "/var/runtime"]
     sys.path[:] = [os.environ["LAMBDA_TASK_ROOT"], *extra, *layers, RUNTIME_DIR, *standard]
-    sys.path_importer_cache.clear()
-    importlib.invalidate_caches()
+    for path in list(sys.path_importer_cache):
+        if not path.startswith(sys.prefix):  # looked at before the function was there
+            del sys.path_importer_cache[path]
 
 
 def forget_ourselves():

@@ -34,7 +34,8 @@ class _Connection:
     def __init__(self, address):
         host, _, port = address.rpartition(":")
         self.address = address
-        self.socket = socket.create_connection((host, int(port or 80)))
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self.socket.connect((host, int(port or 80)))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
 

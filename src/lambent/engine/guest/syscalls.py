@@ -71,9 +71,7 @@ def setns(fd: int, kind: int) -> None:
     _check(_libc.setns(fd, kind), "setns")
 
 
-def mount(
-    source: str | None, target: str, kind: str | None = None, flags: int = 0, data: str | None = None
-) -> None:
+def mount(source: str | None, target: str, kind: str | None = None, flags: int = 0, data: str | None = None) -> None:
     arguments = (_bytes(source), _bytes(target), _bytes(kind), ctypes.c_ulong(flags), _bytes(data))
     _check(_libc.mount(*arguments), "mount {}".format(target))
 
@@ -109,22 +107,16 @@ def detached_mount(
             if value is None:
                 result = _libc.syscall(SYS_FSCONFIG, context, FSCONFIG_SET_FLAG, _bytes(key), None, 0)
             else:
-                result = _libc.syscall(
-                    SYS_FSCONFIG, context, FSCONFIG_SET_STRING, _bytes(key), _bytes(value), 0
-                )
+                result = _libc.syscall(SYS_FSCONFIG, context, FSCONFIG_SET_STRING, _bytes(key), _bytes(value), 0)
             _check(result, "fsconfig {} {}".format(kind, key))
-        _check(
-            _libc.syscall(SYS_FSCONFIG, context, FSCONFIG_CMD_CREATE, None, None, 0), "create {}".format(kind)
-        )
+        _check(_libc.syscall(SYS_FSCONFIG, context, FSCONFIG_CMD_CREATE, None, None, 0), "create {}".format(kind))
         return _check(_libc.syscall(SYS_FSMOUNT, context, 1, attributes), "fsmount {}".format(kind))
     finally:
         os.close(context)
 
 
 def prctl(option: int, argument: int = 0, extra: int = 0) -> None:
-    _check(
-        _libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(extra), 0, 0), "prctl {}".format(option)
-    )
+    _check(_libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(extra), 0, 0), "prctl {}".format(option))
 
 
 def sethostname(name: str) -> None:

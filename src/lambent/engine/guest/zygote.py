@@ -6,9 +6,7 @@ runtime and lets it wait for its function. See `environment.py` for the init.
 """
 
 import gc
-import importlib.util
 import os
-import select
 import signal
 import socket
 import sys
@@ -96,7 +94,6 @@ def main():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     python_runtime.preload()
-    assert importlib.util and select  # kept loaded: every function's import needs them
     gc.collect()
     gc.freeze()
     zygote = Zygote(control)
