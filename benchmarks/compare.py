@@ -156,9 +156,7 @@ def machine() -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("lambent", "ministack"), help="measure one of them")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each warm load (default 5)")
     parser.add_argument("--cold", type=int, default=40, help="fresh functions for cold starts (default 40)")

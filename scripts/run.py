@@ -90,9 +90,7 @@ def start_server(port: int) -> subprocess.Popen[bytes]:
     with open(LOG, "wb") as log:
         command = [sys.executable, "-m", "lambent", "serve", *where]
         # A session of its own: Ctrl-C reaches this script alone, which then stops the server in order.
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], endpoint: str) -> dict[str, Any]:
@@ -103,9 +101,7 @@ def wait_until_ready(server: subprocess.Popen[bytes], endpoint: str) -> dict[str
         if server.poll() is not None:
             break
         time.sleep(0.02)
-    raise Failed(
-        f"the server did not start. Its last words:\n{last_words()}\nWhat is missing: lambent doctor"
-    )
+    raise Failed(f"the server did not start. Its last words:\n{last_words()}\nWhat is missing: lambent doctor")
 
 
 def last_words() -> str:
@@ -244,9 +240,7 @@ def run() -> int:
             return 0
         show_screen(endpoint, status)
         server.wait()
-        raise Failed(
-            f"the server ended by itself with status {server.returncode}. Its last words:\n{last_words()}"
-        )
+        raise Failed(f"the server ended by itself with status {server.returncode}. Its last words:\n{last_words()}")
     finally:
         stop(server)
 

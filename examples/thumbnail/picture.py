@@ -57,9 +57,7 @@ def draw() -> Image.Image:
         picture.paste(haze, mask=mask.filter(ImageFilter.GaussianBlur(1.2)))
     picture.paste(reflection(picture, chance), (0, SHORE))
     grain = Image.effect_noise((WIDTH, HEIGHT), 14).convert("RGB")
-    return ImageChops.overlay(
-        picture, Image.blend(Image.new("RGB", picture.size, (128, 128, 128)), grain, 0.6)
-    )
+    return ImageChops.overlay(picture, Image.blend(Image.new("RGB", picture.size, (128, 128, 128)), grain, 0.6))
 
 
 def reflection(picture: Image.Image, chance: random.Random) -> Image.Image:

@@ -191,9 +191,7 @@ def is_loopback(host: str) -> bool:
 
 def _refuse_open_door(config: Config) -> None:
     if config.auth == "iam":
-        raise ConfigError(
-            "auth = iam is not built yet: Lambent does not check signatures or policies. Use auth = off"
-        )
+        raise ConfigError("auth = iam is not built yet: Lambent does not check signatures or policies. Use auth = off")
     if not is_loopback(config.host):
         raise ConfigError(
             f"host {config.host} would let other machines run code here, and with auth = off nobody is asked"

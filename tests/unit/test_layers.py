@@ -97,9 +97,7 @@ def test_aws_models_belong_to_wire(path):
 def test_what_runs_in_the_sandbox_does_not_reach_out(path):
     """The server imports some of these files too, so `lambent.engine.guest` may name itself."""
     reached = [
-        name
-        for name in imports(path)
-        if name.startswith("lambent") and ASIDE[:-1] not in name.replace(".", "/")
+        name for name in imports(path) if name.startswith("lambent") and ASIDE[:-1] not in name.replace(".", "/")
     ]
     assert reached == []
 

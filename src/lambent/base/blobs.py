@@ -45,9 +45,7 @@ class Blobs(Protocol):
 
     async def exists(self, digest: str) -> bool: ...
 
-    async def collect(
-        self, keep: Callable[[], Collection[str]], among: Iterable[str] | None = None
-    ) -> list[str]:
+    async def collect(self, keep: Callable[[], Collection[str]], among: Iterable[str] | None = None) -> list[str]:
         """Remove the blobs that `keep()` does not hold, all of them or those `among`; the digests that went.
 
         `keep` is called on the event loop in the instant of the decision. A blob whose `put` is under way, or comes
@@ -110,9 +108,7 @@ class LocalBlobs:
     async def exists(self, digest: str) -> bool:
         return bool(DIGEST.fullmatch(digest)) and await asyncio.to_thread((self._root / digest).exists)
 
-    async def collect(
-        self, keep: Callable[[], Collection[str]], among: Iterable[str] | None = None
-    ) -> list[str]:
+    async def collect(self, keep: Callable[[], Collection[str]], among: Iterable[str] | None = None) -> list[str]:
         present = await asyncio.to_thread(self._present, among)
         return await self._retention.sweep(present, keep, self._remove)
 
@@ -127,4 +123,3 @@ class LocalBlobs:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-

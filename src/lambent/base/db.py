@@ -174,7 +174,7 @@ class SqliteDatabase:
         item = _Write(work, asyncio.get_running_loop())
         self._queue.put(item)
         try:
-            return await asyncio.shield(item.future)  # type: ignore[no-any-return]
+            return await asyncio.shield(item.future)
         except asyncio.CancelledError:
             if not item.claim():
                 await _decided(item.future)

@@ -25,6 +25,7 @@ CONTROLLERS = ("memory", "pids", "cpu", "freezer")
 PYTHON_VERSIONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
 _PROBES = Path(__file__).with_name("probes.py")
+_AS_ROOT = f"sudo {sys.executable} -m lambent serve"
 _SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 _PROBE_SECONDS = 20
 _LITTLE_MEMORY = 512 * MIB
@@ -50,17 +51,13 @@ def try_out(name: str, *arguments: str) -> str | None:
         return str(error)
     if result.returncode == 0:
         return None
-    return (
-        result.stdout.strip() or result.stderr.strip() or f"exit status {result.returncode}"
-    ).splitlines()[-1]
+    return (result.stdout.strip() or result.stderr.strip() or f"exit status {result.returncode}").splitlines()[-1]
 
 
 def kernel() -> Check:
     release = platform.release()
     if sys.platform != "linux":
-        return Check(
-            "kernel", MISSING, f"this is {sys.platform}; Lambent runs on Linux", "use a Linux machine or VM"
-        )
+        return Check("kernel", MISSING, f"this is {sys.platform}; Lambent runs on Linux", "use a Linux machine or VM")
     if platform.machine() not in ("x86_64", "aarch64"):
         return Check("kernel", MISSING, f"{platform.machine()} is neither x86_64 nor aarch64", None)
     if why := try_out("kernel"):
@@ -104,7 +101,7 @@ def seccomp() -> Check:
 def overlay() -> Check:
     if why := try_out("overlay"):
         detail = f"overlay mounts do not work ({why}); nothing needs them yet"
-        return Check("overlay", WEAK, detail, "sudo modprobe overlay")
+        return Check("overlay", WEAK, detail, "sudo modprobe overlay" if "No such device" in why else None)
     return Check("overlay", OK, "overlay mounts work; nothing needs them yet")
 
 
@@ -112,12 +109,12 @@ def disk() -> Check:
     """Whether `/tmp` can be a disk of the function's size instead of memory."""
     name, meaning = "tmp", "a function's /tmp is kept in memory and counts as its own"
     if os.geteuid() != 0:
-        return Check(name, WEAK, f"{meaning}: loop devices need root", "sudo lambent serve")
+        return Check(name, WEAK, f"{meaning}: loop devices need root", _AS_ROOT)
     mkfs = shutil.which("mkfs.ext4", path=_SYSTEM_PATH)
     if mkfs is None:
         return Check(name, WEAK, f"{meaning}: mkfs.ext4 is missing", "sudo apt-get install e2fsprogs")
     if why := try_out("disk", mkfs):
-        return Check(name, WEAK, f"{meaning}: {why}", "sudo modprobe loop")
+        return Check(name, WEAK, f"{meaning}: {why}", "sudo modprobe loop" if "/dev/loop" in why else None)
     return Check(name, OK, "each function's /tmp is a disk of its own with the size it asked for")
 
 
@@ -129,9 +126,7 @@ class Controllers:
     parents: dict[str, Path]
 
 
-def controllers(
-    mounts: Path = Path("/proc/self/mounts"), own: Path = Path("/proc/self/cgroup")
-) -> Controllers:
+def controllers(mounts: Path = Path("/proc/self/mounts"), own: Path = Path("/proc/self/cgroup")) -> Controllers:
     """v2 where the unified hierarchy has the memory controller and is ours to write, else v1, else none."""
     v1: dict[str, Path] = {}
     for line in mounts.read_text().splitlines():
@@ -159,25 +154,19 @@ def limits() -> Check:
     """Whether memory and process counts can be bounded and idle functions frozen."""
     meaning = "a function's memory and processes are not bounded"
     if os.geteuid() != 0:
-        return Check("cgroups", WEAK, f"{meaning}: limits need root", "sudo lambent serve")
+        return Check("cgroups", WEAK, f"{meaning}: limits need root", _AS_ROOT)
     try:
         found = controllers()
         absent = [name for name in ("memory", "pids", "freezer") if name not in found.parents]
         if absent:
             detail = f"{meaning}: no writable cgroup controller for {', '.join(absent)}"
-            return Check(
-                "cgroups", WEAK, detail, "in a container: start it with --privileged --cgroupns=host"
-            )
+            return Check("cgroups", WEAK, detail, "in a container: start it with --privileged --cgroupns=host")
         why = _try_groups(found)
     except OSError as error:
         why = str(error)
     if why:
-        return Check(
-            "cgroups", WEAK, f"{meaning}: {why}", "in a container: start it with --privileged --cgroupns=host"
-        )
-    return Check(
-        "cgroups", OK, f"cgroup {found.version}: memory and processes are bounded, idle functions frozen"
-    )
+        return Check("cgroups", WEAK, f"{meaning}: {why}", "in a container: start it with --privileged --cgroupns=host")
+    return Check("cgroups", OK, f"cgroup {found.version}: memory and processes are bounded, idle functions frozen")
 
 
 def _try_groups(found: Controllers) -> str | None:
@@ -185,9 +174,7 @@ def _try_groups(found: Controllers) -> str | None:
     if found.version == "v2":
         root = found.parents["memory"]
         (root / "cgroup.subtree_control").write_text("+memory +pids")
-    groups = {
-        name: found.parents[name] / f"lambent-check-{os.getpid()}" for name in ("memory", "pids", "freezer")
-    }
+    groups = {name: found.parents[name] / f"lambent-check-{os.getpid()}" for name in ("memory", "pids", "freezer")}
     try:
         for group in groups.values():
             group.mkdir(exist_ok=True)
@@ -270,9 +257,7 @@ def port(host: str, number: int) -> Check:
         if error.errno == errno.EADDRINUSE:
             detail = f"{address} is in use by another program"
             return Check("port", MISSING, detail, f"stop it, or choose another with --port {number + 1}")
-        return Check(
-            "port", MISSING, f"cannot listen on {address}: {error.strerror or error}", "choose another host"
-        )
+        return Check("port", MISSING, f"cannot listen on {address}: {error.strerror or error}", "choose another host")
     return Check("port", OK, f"{address} is free")
 
 

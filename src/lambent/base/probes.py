@@ -43,7 +43,7 @@ def _check(result: int, what: str) -> int:
 
 def _mount(source: str, target: str, kind: str | None, flags: int = 0, data: str | None = None) -> None:
     texts = [text.encode() if text is not None else None for text in (source, target, kind, data)]
-    _check(_libc.mount(*texts[:3], ctypes.c_ulong(flags), texts[3]), f"mount {kind or 'bind'} on {target}")
+    _check(_libc.mount(*texts[:3], ctypes.c_ulong(flags), texts[3]), f"mount {kind or source} on {target}")
 
 
 def _own_namespaces() -> None:
@@ -56,7 +56,7 @@ def _own_namespaces() -> None:
             Path("/proc/self", name).write_text(text)
     kinds = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
     _check(_libc.unshare(kinds), "unshare mount, pid, network, ipc and uts namespaces")
-    _mount("none", "/", None, MS_REC_PRIVATE)
+    _mount("privately", "/", None, MS_REC_PRIVATE)
 
 
 def _wait_for(pid: int) -> int:
@@ -146,9 +146,7 @@ def disk(mkfs: str) -> None:
         device = os.open(f"/dev/loop{number}", os.O_RDWR | os.O_CLOEXEC)
         info = bytearray(232)  # struct loop_info64: lo_flags lies at byte 52
         struct.pack_into("=I", info, 52, LO_FLAGS_AUTOCLEAR)
-        fcntl.ioctl(
-            device, LOOP_CONFIGURE, struct.pack("=II", image.fileno(), 4096) + bytes(info) + bytes(64)
-        )
+        fcntl.ioctl(device, LOOP_CONFIGURE, struct.pack("=II", image.fileno(), 4096) + bytes(info) + bytes(64))
         _own_namespaces()
         with tempfile.TemporaryDirectory() as directory:
             _mount(f"/dev/loop{number}", directory, "ext4")

@@ -89,9 +89,7 @@ class Trees:
             if not path.is_dir():  # else another has just unpacked the same
                 raise
 
-    async def collect(
-        self, keep: Callable[[], Collection[str]], among: Iterable[str] | None = None
-    ) -> list[str]:
+    async def collect(self, keep: Callable[[], Collection[str]], among: Iterable[str] | None = None) -> list[str]:
         """Remove the trees that `keep()` does not hold, with the promises of `Blobs.collect`."""
         names = await asyncio.to_thread(os.listdir, self._root) if among is None else list(among)
         present = [name for name in names if DIGEST.fullmatch(name) and (self._root / name).is_dir()]
@@ -102,7 +100,7 @@ class Trees:
             _remove(self._root / digest)
 
     def close(self) -> None:
-        """Sync all trees to the disk and note it, so that a restart of the machine keeps them. Blocks; nothing may be unpacked after."""
+        """Sync all trees to the disk and note it: a restart of the machine keeps them. Blocks. Unpack nothing after."""
         fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             if ctypes.CDLL(None, use_errno=True).syncfs(fd) != 0:

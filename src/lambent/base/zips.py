@@ -97,23 +97,21 @@ class Zip:
 
     def _read_end64(self, end: int) -> tuple[int, int, int, int, int, int, int]:
         data, locator = self._data, end - _LOCATOR64.size
-        if locator < 0 or data[locator : locator + 4] != b"PK\x06\x07":
+        if locator < 0:
             raise ArchiveError("its zip64 end record is missing")
-        _, disk, at, disks = _LOCATOR64.unpack_from(data, locator)
-        if disk or disks > 1 or at + _END64.size > locator or data[at : at + 4] != b"PK\x06\x06":
-            raise ArchiveError("its zip64 end record is not where it should be")
-        _, length, _, _, disk, first_disk, here, count, size, start = _END64.unpack_from(data, at)
-        if at + 12 + length != locator:
-            raise ArchiveError("its zip64 end record has the wrong length")
+        mark, disk, at, disks = _LOCATOR64.unpack_from(data, locator)
+        if mark != b"PK\x06\x07" or disk or disks > 1 or at + _END64.size > locator:
+            raise ArchiveError("its zip64 end record is missing or not where it should be")
+        mark, length, _, _, disk, first_disk, here, count, size, start = _END64.unpack_from(data, at)
+        if mark != b"PK\x06\x06" or at + 12 + length != locator:
+            raise ArchiveError("its zip64 end record is damaged")
         return disk, first_disk, here, count, size, start, at
 
     def _read_directory(self, count: int, start: int, end: int) -> list[Member]:
         members, at = [], start
         for _ in range(count):
-            if at + _CENTRAL.size > end or self._data[at : at + 4] != b"PK\x01\x02":
-                raise ArchiveError("its directory is damaged")
-            member, at = self._read_entry(at)
-            if at > end:
+            member, at = self._read_entry(at) if at + _CENTRAL.size <= end else (None, end + 1)
+            if member is None or at > end:
                 raise ArchiveError("its directory is damaged")
             members.append(member)
         if at != end:
@@ -122,7 +120,10 @@ class Zip:
 
     def _read_entry(self, at: int) -> tuple[Member, int]:
         fields = _CENTRAL.unpack_from(self._data, at)
-        _, made_by, _, flags, method, clock, date, crc, packed, size, name, extra, comment, disk, _, mode, offset = fields
+        mark, made_by, _, flags, method, clock, date, crc, packed, size, *rest = fields
+        name, extra, comment, disk, _, mode, offset = rest
+        if mark != b"PK\x01\x02":
+            raise ArchiveError("its directory is damaged")
         at += _CENTRAL.size
         raw = bytes(self._data[at : at + name])
         extras = _extras(bytes(self._data[at + name : at + name + extra]))
@@ -178,7 +179,7 @@ class Zip:
             )
         if method == _STORED and member.packed != member.size:
             raise ArchiveError(f"the entry {member.name!r} and the directory contradict each other")
-        return at + name + extra
+        return at + int(name) + int(extra)
 
     def read(self, member: Member) -> Iterator[bytes | memoryview]:
         """The content in pieces. Raises ArchiveError when size or checksum turn out wrong, never giving more."""

@@ -68,9 +68,7 @@ class Client:
         if qualifier:
             target += "?" + urlencode({"Qualifier": qualifier})
         headers = {"Content-Type": "application/json", "X-Amz-Log-Type": "Tail" if tail else "None"}
-        answer = self._send(
-            "POST", target, payload, self._signed("POST", target, payload, headers), _INVOKE_SECONDS
-        )
+        answer = self._send("POST", target, payload, self._signed("POST", target, payload, headers), _INVOKE_SECONDS)
         if answer.status >= 300:
             raise Refused(_explain(answer))
         return answer
@@ -96,9 +94,7 @@ class Client:
         SigV4Auth(credentials, "lambda", chosen.region).add_auth(request)
         return dict(request.headers.items())
 
-    def _send(
-        self, method: str, target: str, body: bytes, headers: Mapping[str, str], seconds: float
-    ) -> Answer:
+    def _send(self, method: str, target: str, body: bytes, headers: Mapping[str, str], seconds: float) -> Answer:
         kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=seconds)
         try:
@@ -134,7 +130,5 @@ def _explain(answer: Answer) -> str:
     """ "CODE: message" of an AWS error answer."""
     code = answer.headers.get("x-amzn-errortype", f"HTTP {answer.status}").partition(":")[0]
     value = _json(answer.body)
-    message = (
-        _message(value) if isinstance(value, dict) else answer.body.decode(errors="replace").strip()[:500]
-    )
+    message = _message(value) if isinstance(value, dict) else answer.body.decode(errors="replace").strip()[:500]
     return f"{code}: {message}" if message else code

@@ -59,9 +59,7 @@ def _without_isolation(check: Check, isolation: str) -> Check:
         return check
     if isolation == "process":
         return replace(check, status=WEAK)
-    return replace(
-        check, remedy=f"{check.remedy}; or, with no isolation at all: lambent serve --isolation process"
-    )
+    return replace(check, remedy=f"{check.remedy}; or, with no isolation at all: lambent serve --isolation process")
 
 
 def _port(settings: config.Config) -> Check:

@@ -24,14 +24,10 @@ echo '{"name": "Ada"}' | lambent invoke hello --payload -
 def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "invoke", "run a function and print its answer", _EXAMPLES)
     parser.add_argument("name", help="function name or ARN")
-    parser.add_argument(
-        "--payload", metavar="JSON", default="", help="the event: JSON, @FILE, or - for standard input"
-    )
+    parser.add_argument("--payload", metavar="JSON", default="", help="the event: JSON, @FILE, or - for standard input")
     parser.add_argument("--qualifier", metavar="Q", help="version or alias")
     parser.add_argument("--tail", action="store_true", help="print the end of the log to standard error")
-    parser.add_argument(
-        "--json", action="store_true", help="print payload, status and log as one JSON object"
-    )
+    parser.add_argument("--json", action="store_true", help="print payload, status and log as one JSON object")
     add_client(parser)
 
 

@@ -44,9 +44,7 @@ def add_command(subparsers: Subparsers, name: str, summary: str, examples: str) 
 
 def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
     """`--config` and an option for each setting named, or for all of them."""
-    group = parser.add_argument_group(
-        "settings", "also read from LAMBENT_* variables and the configuration file"
-    )
+    group = parser.add_argument_group("settings", "also read from LAMBENT_* variables and the configuration file")
     group.add_argument("--config", metavar="FILE", type=Path, help="configuration file (TOML)")
     for name in names or config.SETTINGS:
         option = "--" + name.replace("_", "-")
@@ -65,9 +63,7 @@ def add_client(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--endpoint-url", metavar="URL", help="the server (AWS_ENDPOINT_URL, else http://127.0.0.1:4566)"
     )
-    group.add_argument(
-        "--region", metavar="REGION", help="region (AWS_REGION, AWS_DEFAULT_REGION, else us-east-1)"
-    )
+    group.add_argument("--region", metavar="REGION", help="region (AWS_REGION, AWS_DEFAULT_REGION, else us-east-1)")
 
 
 def client_of(arguments: argparse.Namespace) -> config.ClientConfig:

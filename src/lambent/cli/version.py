@@ -16,9 +16,7 @@ lambent version --json
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers, "version", "print the version of Lambent, Python and the kernel", _EXAMPLES
-    )
+    parser = add_command(subparsers, "version", "print the version of Lambent, Python and the kernel", _EXAMPLES)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -32,7 +30,5 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(known))
     else:
-        print(
-            f"lambent {__version__} (Python {known['python']}, Linux {known['kernel']}, {known['machine']})"
-        )
+        print(f"lambent {__version__} (Python {known['python']}, Linux {known['kernel']}, {known['machine']})")
     return 0

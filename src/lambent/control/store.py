@@ -41,7 +41,21 @@ MIGRATIONS = (
     ),
 )
 
-_WHERE = "WHERE account = ? AND region = ? AND name = ? AND version = ?"
+_FIND = (
+    "SELECT document, serving, preparing FROM functions WHERE account = ? AND region = ? AND name = ? AND version = ?"
+)
+_STORE = (
+    "UPDATE functions SET document = ?, serving = ?, preparing = ?"
+    " WHERE account = ? AND region = ? AND name = ? AND version = ?"
+)
+_PAGE = (
+    "SELECT document FROM functions WHERE account = ? AND region = ? AND (name, version) > (?, ?)"
+    " AND version = '$LATEST' ORDER BY name LIMIT ?"
+)
+_PAGE_OF_ALL = (
+    "SELECT document FROM functions WHERE account = ? AND region = ? AND (name, version) > (?, ?)"
+    " ORDER BY name, version LIMIT ?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +112,13 @@ class FunctionStore:
         """The function as it is invoked now: one look-up. While an update is under way that is the old one."""
         return self._serving.get((key, qualifier or LATEST))
 
-    async def settled(self, key: FunctionKey, timeout: float) -> None:
-        """Wait until nothing prepares the function, at most `timeout` seconds."""
+    async def settled(self, key: FunctionKey, seconds: float) -> None:
+        """Wait until nothing prepares the function, at most so many `seconds`."""
         event = self._busy.get(key)
         if event is None:
             return
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 await event.wait()
         except TimeoutError:
             return
@@ -139,12 +153,7 @@ class FunctionStore:
         A marker stands for a place in that order: functions that come and go between pages shift nothing.
         """
         name, version = _read_marker(marker) if marker else ("", "")
-        query = (
-            "SELECT document FROM functions WHERE account = ? AND region = ? AND (name, version) > (?, ?)"
-            + ("" if all_versions else f" AND version = '{LATEST}'")
-            + " ORDER BY name, version LIMIT ?"
-        )
-        params = (account, region, name, version, max_items + 1)
+        query, params = _PAGE_OF_ALL if all_versions else _PAGE, (account, region, name, version, max_items + 1)
         rows = await self._db.read(lambda connection: connection.execute(query, params))
         functions = [from_document(document) for (document,) in rows]
         if len(functions) <= max_items:
@@ -261,7 +270,7 @@ class FunctionStore:
         function = row.document
         key, serving = function.key, to_document(row.serving) if row.serving else None
         connection.execute(
-            f"UPDATE functions SET document = ?, serving = ?, preparing = ? {_WHERE}",  # noqa: S608
+            _STORE,
             (to_document(function), serving, row.preparing, key.account, key.region, key.name, function.version),
         )
         self._announce(connection, key, function.version, row)
@@ -336,8 +345,7 @@ def refuse_update(function: Function, expected_revision: str | None) -> None:
 
 
 def _find(connection: Connection, key: FunctionKey, version: str) -> _Row | None:
-    query = f"SELECT document, serving, preparing FROM functions {_WHERE}"  # noqa: S608
-    rows = connection.execute(query, (key.account, key.region, key.name, version))
+    rows = connection.execute(_FIND, (key.account, key.region, key.name, version))
     return _row(rows[0]) if rows else None
 
 

@@ -39,7 +39,7 @@ def test_a_probe_that_hangs_is_a_reason_and_no_crash(monkeypatch):
 
 @pytest.mark.parametrize(
     ("check", "status"),
-    [("namespaces", MISSING), ("seccomp", MISSING), ("overlay", WEAK)],
+    [("namespaces", MISSING), ("seccomp", MISSING)],
 )
 def test_what_a_probe_says_is_shown_with_a_remedy(monkeypatch, check, status):
     monkeypatch.setattr(machine, "try_out", lambda name, *arguments: "Operation not permitted")
@@ -47,6 +47,24 @@ def test_what_a_probe_says_is_shown_with_a_remedy(monkeypatch, check, status):
     assert result.status == status
     assert "Operation not permitted" in result.detail
     assert result.remedy
+
+
+@pytest.mark.parametrize(
+    ("check", "why", "remedy"),
+    [
+        ("overlay", "mount overlay on /x: No such device", "sudo modprobe overlay"),
+        ("overlay", "Operation not permitted", None),
+        ("disk", "[Errno 2] No such file or directory: '/dev/loop-control'", "sudo modprobe loop"),
+        ("disk", "Operation not permitted", None),
+    ],
+)
+def test_a_remedy_is_named_only_where_it_would_help(monkeypatch, check, why, remedy):
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("shutil.which", lambda *arguments, **settings: "/usr/sbin/mkfs.ext4")
+    monkeypatch.setattr(machine, "try_out", lambda name, *arguments: why)
+    result = getattr(machine, check)()
+    assert (result.status, result.remedy) == (WEAK, remedy)
+    assert why in result.detail
 
 
 def test_a_disk_needs_root(monkeypatch):

@@ -14,9 +14,7 @@ def client_of(script) -> Client:
     return Client(ClientConfig(script.endpoint, "eu-west-1", "111122223333", "secret", "token"))
 
 
-@pytest.mark.parametrize(
-    "endpoint", ["127.0.0.1:4566", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999"]
-)
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:4566", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999"])
 def test_an_endpoint_that_is_none_is_explained(endpoint):
     with pytest.raises(ConfigError, match="must look like http://"):
         Client(ClientConfig(endpoint, "eu-west-1", "a", "b", None))
@@ -55,9 +53,7 @@ def test_an_invoke_is_signed_for_its_region_and_carries_the_payload(script):
 
 def test_an_arn_survives_the_path(script):
     script.answer(b"null")
-    client_of(script).invoke(
-        "arn:aws:lambda:eu-west-1:111122223333:function:hello", b"", qualifier=None, tail=False
-    )
+    client_of(script).invoke("arn:aws:lambda:eu-west-1:111122223333:function:hello", b"", qualifier=None, tail=False)
     (request,) = script.received
     assert request.target.startswith("/2015-03-31/functions/arn%3Aaws%3Alambda%3Aeu-west-1%3A111122223333")
     assert request.body == b""
@@ -79,10 +75,7 @@ def test_an_error_without_json_shows_its_text(script):
 def test_logs_are_asked_for_by_region_and_account(script):
     script.answer(b'{"events": [], "next": 7}')
     assert client_of(script).logs("hello", 5, 100) == {"events": [], "next": 7}
-    assert (
-        script.received[0].target
-        == "/_lambent/logs/hello?region=eu-west-1&account=111122223333&after=5&limit=100"
-    )
+    assert script.received[0].target == "/_lambent/logs/hello?region=eu-west-1&account=111122223333&after=5&limit=100"
 
 
 def test_a_refused_request_of_our_own_is_no_stranger(script):

@@ -72,15 +72,11 @@ def test_a_lambent_on_the_port_is_no_fault(script, tmp_path, capsys):
     }
 
 
-@pytest.mark.parametrize(
-    ("isolation", "status"), [("auto", MISSING), ("namespaces", MISSING), ("process", WEAK)]
-)
+@pytest.mark.parametrize(("isolation", "status"), [("auto", MISSING), ("namespaces", MISSING), ("process", WEAK)])
 def test_namespaces_block_unless_isolation_was_given_up(monkeypatch, tmp_path, isolation, status):
     broken = [Check("namespaces", MISSING, "no"), Check("kernel", MISSING, "no")]
     monkeypatch.setattr(machine, "sandbox_checks", lambda: broken)
-    settings = config.load(
-        {"isolation": isolation, "data_dir": tmp_path, "port": 0}, environment={"HOME": "/root"}
-    )
+    settings = config.load({"isolation": isolation, "data_dir": tmp_path, "port": 0}, environment={"HOME": "/root"})
     checks = {check.name: check for check in doctor.examine(settings)}
     assert (checks["namespaces"].status, checks["kernel"].status) == (status, MISSING)
     assert ("--isolation process" in (checks["namespaces"].remedy or "")) == (status == MISSING)

@@ -73,9 +73,7 @@ def test_a_function_that_failed_leaves_with_1_and_still_shows_its_answer(script,
 
 
 def test_a_missing_function_leaves_with_1(script, capsys):
-    script.answer(
-        b'{"Message": "Function not found"}', status=404, x_amzn_ErrorType="ResourceNotFoundException"
-    )
+    script.answer(b'{"Message": "Function not found"}', status=404, x_amzn_ErrorType="ResourceNotFoundException")
     assert main(["invoke", "hello"]) == 1
     assert capsys.readouterr() == ("", "error: ResourceNotFoundException: Function not found\n")
 

@@ -1,0 +1,151 @@
+"""The public endpoint: every AWS request from its bytes to its answer.
+
+Admission → scope → route → body → parameters → validation → handler → response. One list, in this order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import urllib.parse
+from collections.abc import Awaitable, Callable
+
+import orjson
+
+from lambent.base.clock import Clock
+from lambent.base.http import Exchange, Request, Response
+from lambent.wire import bodies, parser, router, serializer, sigv4, validator
+from lambent.wire.errors import AwsError, not_built
+from lambent.wire.operations import Caller, Context, Operations
+from lambent.wire.router import Route
+from lambent.wire.sigv4 import DEFAULT_ACCOUNT, Accounts
+
+_log = logging.getLogger("lambent.gateway")
+
+OwnHandler = Callable[[Request], Awaitable[Response]]
+
+INVOKE_LIMIT = 6_291_456  # bytes of a synchronous payload
+UPLOAD_LIMIT = 70_167_211  # bytes of a request that carries a zip
+_OTHER_LIMIT = 16 << 20
+_STORE_LIMIT = 5 << 30  # services that stream, such as S3, take what a single PUT may hold
+_OWN_PREFIX = "/_lambent/"
+_LIMITS = (
+    (re.compile(r"/2015-03-31/functions/[^/]+/invocations/?"), INVOKE_LIMIT, "InvokeFunction"),
+    (re.compile(r"/2015-03-31/functions/?"), UPLOAD_LIMIT, "CreateFunction"),
+    (re.compile(r"/2015-03-31/functions/[^/]+/code/?"), UPLOAD_LIMIT, "UpdateFunctionCode"),
+    (re.compile(r"/2018-10-31/layers/[^/]+/versions/?"), UPLOAD_LIMIT, "PublishLayerVersion"),
+)
+
+
+def _limit(path: str) -> tuple[int, str]:
+    """(bytes, the operation's name in the refusal) for a request to `path`."""
+    for pattern, limit, name in _LIMITS:
+        if pattern.fullmatch(path):
+            return limit, name
+    return _OTHER_LIMIT, ""
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+
+
+class Gateway:
+    """An HTTP application that speaks AWS."""
+
+    def __init__(
+        self, operations: Operations, clock: Clock, accounts: Accounts | None = None, region: str = "us-east-1"
+    ) -> None:
+        """`region` is that of requests whose signature names none."""
+        self._operations = operations
+        self._clock = clock
+        self._accounts = accounts or Accounts()
+        self._region = region
+        self._own: list[tuple[str, OwnHandler]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def route(self, prefix: str, handler: OwnHandler) -> None:
+        """Answer the paths below `prefix` (under `/_lambent/`) by `handler`."""
+        self._own.append((prefix, handler))
+
+    # The HTTP application
+
+    def admit(self, request: Request) -> Response | None:
+        request.body_limit = _limit(request.path)[0]
+        return None
+
+    def too_large(self, request: Request) -> Response:
+        limit, name = _limit(request.path)
+        suffix = f" for the {name} operation" if name else ""
+        message = f"Request must be smaller than {limit} bytes{suffix}"
+        error = AwsError("RequestEntityTooLargeException", message, status=413)
+        return serializer.serialize_error(None, error, self._clock.uuid())
+
+    def malformed(self, reason: str) -> Response:
+        error = AwsError("BadRequestException", f"This is not HTTP: {reason}", status=400)
+        return serializer.serialize_error(None, error, self._clock.uuid())
+
+    def handle(self, exchange: Exchange) -> None:
+        task = asyncio.get_running_loop().create_task(self._answer(exchange))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        exchange.on_close(lambda: _cancel(task))
+
+    async def _answer(self, exchange: Exchange) -> None:
+        request = exchange.request
+        if request.path.startswith(_OWN_PREFIX):
+            exchange.respond(await self._answer_own(request))
+            return
+        request_id = self._clock.uuid()
+        route: Route | None = None
+        try:
+            scope = sigv4.read(request)
+            route = router.route(request, scope.service if scope is not None else None)
+            response = await self._call(route, request, scope, request_id)
+        except AwsError as error:
+            response = serializer.serialize_error(route, error, request_id)
+        except Exception:
+            _log.exception("request %s: %s %s failed", request_id, request.method, request.path)
+            failure = AwsError("ServiceException", "An internal error occurred.", status=500)
+            response = serializer.serialize_error(route, failure, request_id)
+        exchange.respond(response)
+
+    async def _call(self, route: Route, request: Request, scope: sigv4.Scope | None, request_id: str) -> Response:
+        name = route.operation.name
+        handler = self._operations.find(route.service.name, name)
+        if handler is None:
+            raise not_built(f"{route.service.name}.{name}")
+        body = request.body
+        if bodies.is_coded(request.headers):
+            body = bodies.decode_body(request.headers, body, limit=request.body_limit or _OTHER_LIMIT)
+        parameters = parser.parse(route, request, body)
+        validator.validate(route.operation, parameters)
+        context = Context(
+            self._caller(scope), request_id, self._endpoint(request), request.headers.get("x-amzn-trace-id")
+        )
+        result = await handler(context, parameters)
+        return serializer.serialize(route, result, request_id)
+
+    def _caller(self, scope: sigv4.Scope | None) -> Caller:
+        if scope is None:
+            return Caller(DEFAULT_ACCOUNT, self._region)
+        return Caller(self._accounts.account_of(scope.access_key_id), scope.region or self._region, scope.access_key_id)
+
+    @staticmethod
+    def _endpoint(request: Request) -> str:
+        host = request.headers.get("host") or "127.0.0.1"
+        return f"http://{host}"
+
+    # Our own paths
+
+    async def _answer_own(self, request: Request) -> Response:
+        for prefix, handler in self._own:
+            if request.path.startswith(prefix):
+                try:
+                    return await handler(request)
+                except Exception:
+                    _log.exception("%s %s failed", request.method, request.path)
+                    return Response(500, (("Content-Type", "application/json"),), b'{"message":"internal error"}')
+        path = urllib.parse.unquote(request.path)
+        body = orjson.dumps({"message": f"there is nothing at {path}"})
+        return Response(404, (("Content-Type", "application/json"),), body)

@@ -1,0 +1,193 @@
+"""Which operation a request asks for."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+from botocore.model import OperationModel
+
+from lambent.base.http import Request
+from lambent.wire import models
+from lambent.wire.errors import AwsError, not_built
+from lambent.wire.models import Service
+
+_IGNORED_QUERY = frozenset({"x-id"})
+_RPC_V2 = re.compile(r"/service/([\w.]+)/operation/(\w+)")
+_LAMBDA_PATH = re.compile(r"/20\d\d-\d\d-\d\d/")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The operation, the protocol it was asked in, and the parameters that stood in the path, decoded."""
+
+    service: Service
+    operation: OperationModel
+    protocol: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Node:
+    """One segment of the paths of a rest service."""
+
+    literals: dict[str, _Node] = field(default_factory=dict)
+    label: _Node | None = None
+    leaves: list[_Leaf] = field(default_factory=list)
+    greedy: list[_Leaf] = field(default_factory=list)  # a `{Key+}` takes everything from here
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    operation: OperationModel
+    labels: tuple[str, ...]
+    query: tuple[tuple[str, str | None], ...]  # what the query string must hold
+    depth: int = 0  # segments in front of a greedy label
+
+    def fits(self, query: Mapping[str, str]) -> bool:
+        return all(name in query and (value is None or query[name] == value) for name, value in self.query)
+
+
+class RestRoutes:
+    """The paths of one rest-json or rest-xml service."""
+
+    def __init__(self, service: Service) -> None:
+        self._roots: dict[str, _Node] = {}
+        for name in sorted(service.operation_names):
+            self._add(service.operation(name))
+
+    def _add(self, operation: OperationModel) -> None:
+        path, _, query = operation.http.get("requestUri", "/").partition("?")
+        wanted = tuple((key, value or None) for key, value in urllib.parse.parse_qsl(query, keep_blank_values=True))
+        wanted = tuple(pair for pair in wanted if pair[0] not in _IGNORED_QUERY)
+        node = self._roots.setdefault(operation.http.get("method", "POST"), _Node())
+        labels: list[str] = []
+        segments = [segment for segment in path.split("/") if segment]
+        for depth, segment in enumerate(segments):
+            if segment.startswith("{") and segment.endswith("+}"):
+                node.greedy.append(_Leaf(operation, (*labels, segment[1:-2]), wanted, depth))
+                node.greedy.sort(key=lambda leaf: -len(leaf.query))
+                return
+            if segment.startswith("{"):
+                labels.append(segment[1:-1])
+                node.label = node.label or _Node()
+                node = node.label
+            else:
+                node = node.literals.setdefault(segment, _Node())
+        node.leaves.append(_Leaf(operation, tuple(labels), wanted))
+        node.leaves.sort(key=lambda leaf: -len(leaf.query))
+
+    def find(self, method: str, path: str, query: Mapping[str, str]) -> tuple[OperationModel, dict[str, str]] | None:
+        """The operation and its path labels. `path` is still percent-encoded."""
+        root = self._roots.get(method)
+        if root is None:
+            return None
+        segments = [segment for segment in path.split("/") if segment]
+        found = self._walk(root, segments, 0, (), query)
+        if found is None:
+            return None
+        leaf, values = found
+        decoded = [urllib.parse.unquote(value) if "%" in value else value for value in values]
+        return leaf.operation, dict(zip(leaf.labels, decoded, strict=True))
+
+    def _walk(
+        self, node: _Node, segments: list[str], at: int, values: tuple[str, ...], query: Mapping[str, str]
+    ) -> tuple[_Leaf, tuple[str, ...]] | None:
+        if at == len(segments):
+            for leaf in node.leaves:
+                if leaf.fits(query):
+                    return leaf, values
+            return None
+        literal = node.literals.get(segments[at])
+        if literal is not None and (found := self._walk(literal, segments, at + 1, values, query)):
+            return found
+        if node.label is not None:
+            found = self._walk(node.label, segments, at + 1, (*values, segments[at]), query)
+            if found:
+                return found
+        for leaf in node.greedy:
+            if leaf.fits(query):
+                return leaf, (*values, "/".join(segments[at:]))
+        return None
+
+
+@cache
+def rest_routes(name: str) -> RestRoutes:
+    return RestRoutes(models.service(name))
+
+
+def route(request: Request, signing_name: str | None) -> Route:
+    """Find the operation. `signing_name` is the service of the credential scope, None when unsigned.
+
+    UnknownOperationException (404) for what the service's model does not hold, 501 for services that AWS does not
+    have or whose name cannot be told from the request.
+    """
+    if match := _RPC_V2.fullmatch(request.path):
+        return _rpc_v2(match[2], _guess(request, signing_name))
+    names = _guess(request, signing_name)
+    target = request.headers.get("x-amz-target")
+    if target is not None:
+        return _json(target, names)
+    content_type = (request.headers.get("content-type") or "").partition(";")[0].strip().lower()
+    for name in names:
+        service = models.service(name)
+        if service.protocol in (models.REST_JSON, models.REST_XML):
+            query = dict(urllib.parse.parse_qsl(request.query, keep_blank_values=True)) if request.query else {}
+            found = rest_routes(name).find(request.method, request.path, query)
+            if found is not None:
+                return Route(service, found[0], service.protocol, found[1])
+    action = _action(request) if content_type in ("application/x-www-form-urlencoded", "") else None
+    if action is not None:
+        for name in names:
+            service = models.service(name)
+            protocol = next((p for p in service.protocols if p in (models.QUERY, models.EC2)), None)
+            if protocol is not None and action in service.operation_names:
+                return Route(service, service.operation(action), protocol)
+        raise AwsError("InvalidAction", f"The action {action} is not valid for this web service.", status=400)
+    raise AwsError("UnknownOperationException", None, status=404)
+
+
+def _guess(request: Request, signing_name: str | None) -> tuple[str, ...]:
+    """The models that the request can mean."""
+    if signing_name is not None:
+        if names := models.candidates(signing_name):
+            return names
+        raise not_built(f"the service '{signing_name}'")
+    if target := request.headers.get("x-amz-target"):
+        prefix = target.partition(".")[0]
+        for name in ("dynamodb", "dynamodbstreams", "sqs", "logs", "kms", "events", "kinesis", "ssm", "ecr"):
+            if models.service(name).target_prefix == prefix:
+                return (name,)
+    if _LAMBDA_PATH.match(request.path):
+        return models.candidates("lambda")
+    raise not_built("unsigned requests to this path (the service of a request is read from its signature)")
+
+
+def _json(target: str, names: tuple[str, ...]) -> Route:
+    prefix, _, action = target.rpartition(".")
+    for name in names:
+        service = models.service(name)
+        if service.target_prefix in (prefix, None) and action in service.operation_names:
+            protocol = models.JSON if models.JSON in service.protocols else service.protocol
+            return Route(service, service.operation(action), protocol)
+    raise AwsError("UnknownOperationException", None, status=400)
+
+
+def _rpc_v2(action: str, names: tuple[str, ...]) -> Route:
+    for name in names:
+        service = models.service(name)
+        if models.CBOR in service.protocols and action in service.operation_names:
+            return Route(service, service.operation(action), models.CBOR)
+    raise AwsError("UnknownOperationException", None, status=404)
+
+
+def _action(request: Request) -> str | None:
+    """`Action` of a query-protocol request, from the body or the query string."""
+    for text in (request.body.decode("latin-1") if request.body else "", request.query):
+        match = re.search(r"(?:^|&)Action=([^&]*)", text)
+        if match:
+            return urllib.parse.unquote_plus(match[1])
+    return None

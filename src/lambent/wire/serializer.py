@@ -1,0 +1,347 @@
+"""Results and errors to responses, for every protocol, led by the operation's output shape."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+import cbor2
+import orjson
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+
+from lambent.base.http import Response
+from lambent.wire import models
+from lambent.wire.errors import AwsError
+from lambent.wire.models import Service
+from lambent.wire.router import Route
+from lambent.wire.values import ISO8601, RFC822, UNIX, format_timestamp
+
+Headers = list[tuple[str, str]]
+
+_JSON_TYPES = {"1.0": "application/x-amz-json-1.0", "1.1": "application/x-amz-json-1.1"}
+_UNTYPED = frozenset(
+    {"ValidationException", "SerializationException", "RequestEntityTooLargeException", "AccessDeniedException"}
+)
+
+
+def serialize(route: Route, result: Mapping[str, Any], request_id: str) -> Response:
+    """The response to a request that went well."""
+    shape = route.operation.output_shape
+    protocol = route.protocol
+    if protocol in (models.REST_JSON, models.REST_XML):
+        return _rest(route, shape, result, request_id)
+    if protocol == models.JSON:
+        version = str(route.service.metadata.get("jsonVersion", "1.0"))
+        body = orjson.dumps(_document(shape, result, UNIX)) if shape is not None else b"{}"
+        return Response(200, _headers(_JSON_TYPES[version], request_id), body)
+    if protocol == models.CBOR:
+        headers = [*_headers("application/cbor", request_id), ("smithy-protocol", "rpc-v2-cbor")]
+        return Response(200, headers, _cbor(shape, result) if shape is not None else b"")
+    return _query(route, shape, result, request_id)
+
+
+def serialize_error(route: Route | None, error: AwsError, request_id: str) -> Response:
+    """The response to a request that was refused; without a route as rest-json, which most can read."""
+    service = route.service if route is not None else None
+    shape = service.error(error.code) if service is not None else None
+    status = error.status or _status(shape)
+    protocol = route.protocol if route is not None else models.REST_JSON
+    if protocol in (models.QUERY, models.EC2, models.REST_XML):
+        return _xml_error(protocol, error, shape, status, request_id)
+    code = shape.name if shape is not None else error.code
+    body = _error_body(protocol, error, shape, code)
+    if protocol == models.CBOR:
+        headers = [*_headers("application/cbor", request_id), ("smithy-protocol", "rpc-v2-cbor")]
+        return Response(status, headers, cbor2.dumps(body))
+    kind = "application/json"
+    if protocol == models.JSON and service is not None:
+        kind = _JSON_TYPES[str(service.metadata.get("jsonVersion", "1.0"))]
+    headers = [*_headers(kind, request_id), ("x-amzn-ErrorType", code)]
+    headers += _query_compatible(service, shape, status)
+    headers += _error_headers(shape, error)
+    return Response(status, headers, orjson.dumps(body))
+
+
+def _headers(content_type: str, request_id: str) -> Headers:
+    return [("Content-Type", content_type), ("x-amzn-RequestId", request_id)]
+
+
+def _status(shape: Shape | None) -> int:
+    if shape is None:
+        return 400
+    return int(shape.metadata.get("error", {}).get("httpStatusCode", 400))
+
+
+# Errors
+
+
+def _error_body(protocol: str, error: AwsError, shape: Shape | None, code: str) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    members = shape.members if isinstance(shape, StructureShape) else {}
+    if protocol != models.REST_JSON:
+        namespace = ""
+        body["__type"] = namespace + code
+    elif "Type" in members and error.code not in _UNTYPED:
+        fault = error.fields.get("Type") or ("User" if _status(shape) < 500 else "Service")
+        body["Type"] = fault
+    for name, value in error.fields.items():
+        member = members.get(name)
+        if name != "Type" and value is not None and not (member is not None and "location" in member.serialization):
+            body[name] = value
+    spelling = next((name for name in members if name.lower() == "message"), None)
+    if spelling is None:
+        spelling = "message" if protocol != models.CBOR else "Message"
+    if error.code == "AccessDeniedException" and error.message is None:
+        spelling = "Message"
+    body[spelling] = error.message
+    return body
+
+
+def _error_headers(shape: Shape | None, error: AwsError) -> Headers:
+    members = shape.members if isinstance(shape, StructureShape) else {}
+    found = []
+    for name, value in error.fields.items():
+        member = members.get(name)
+        if member is not None and member.serialization.get("location") == "header":
+            found.append((str(member.serialization.get("name", name)), str(value)))
+    return found
+
+
+def _query_compatible(service: Service | None, shape: Shape | None, status: int) -> Headers:
+    """The code that clients of the older protocol know, where a service has moved from query to JSON."""
+    if service is None or "awsQueryCompatible" not in service.metadata or shape is None:
+        return []
+    code = shape.metadata.get("error", {}).get("code", shape.name)
+    return [("x-amzn-query-error", f"{code};{'Sender' if status < 500 else 'Receiver'}")]
+
+
+def _xml_error(protocol: str, error: AwsError, shape: Shape | None, status: int, request_id: str) -> Response:
+    code = shape.metadata.get("error", {}).get("code", error.code) if shape is not None else error.code
+    inner = f"<Code>{escape(str(code))}</Code><Message>{escape(error.message or '')}</Message>"
+    extra = "".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in error.fields.items() if name != "Type")
+    header = ("x-amz-request-id" if protocol == models.REST_XML else "x-amzn-RequestId", request_id)
+    if protocol == models.EC2:
+        text = f"<Response><Errors><Error>{inner}{extra}</Error></Errors><RequestID>{request_id}</RequestID></Response>"
+    elif protocol == models.REST_XML:
+        text = f"<Error>{inner}{extra}<RequestId>{request_id}</RequestId></Error>"
+    else:
+        fault = "Sender" if status < 500 else "Receiver"
+        text = (
+            f"<ErrorResponse><Error><Type>{fault}</Type>{inner}{extra}</Error>"
+            f"<RequestId>{request_id}</RequestId></ErrorResponse>"
+        )
+    return Response(status, [("Content-Type", "text/xml"), header], _declared(text))
+
+
+def _declared(text: str) -> bytes:
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode()
+
+
+# REST
+
+
+def _rest(route: Route, shape: Shape | None, result: Mapping[str, Any], request_id: str) -> Response:
+    status = int(route.operation.http.get("responseCode", 200))
+    is_json = route.protocol == models.REST_JSON
+    identity = ("x-amzn-RequestId" if is_json else "x-amz-request-id", request_id)
+    if not isinstance(shape, StructureShape):
+        return Response(status, [identity], b"")
+    headers: Headers = []
+    body_members: dict[str, Any] = {}
+    for name, value in result.items():
+        member = shape.members.get(name)
+        if member is None or value is None:
+            continue
+        location = member.serialization.get("location")
+        if location == "statusCode":
+            status = int(value)
+        elif location == "header":
+            headers.append((str(member.serialization.get("name", name)), _header(member, value)))
+        elif location == "headers":
+            prefix = str(member.serialization.get("name", ""))
+            headers += [(prefix + key, str(item)) for key, item in value.items()]
+        else:
+            body_members[name] = value
+    payload = shape.serialization.get("payload")
+    if payload is not None:
+        body, content_type = _payload(shape.members[payload], result.get(payload), is_json)
+    elif is_json:
+        if route.operation.name == "DeleteFunction":  # its StatusCode member is the status line's
+            status = int(body_members.get("StatusCode", status))
+        body, content_type = orjson.dumps(_document(shape, body_members, UNIX)), "application/json"
+    elif body_members or _has_body(shape):
+        body, content_type = _xml_root(shape, body_members, f"{route.operation.name}Result"), "text/xml"
+    else:
+        body, content_type = b"", ""
+    if content_type and not any(name.lower() == "content-type" for name, _value in headers):
+        headers.append(("Content-Type", content_type))
+    return Response(status, [*headers, identity], body)
+
+
+def _has_body(shape: StructureShape) -> bool:
+    return any("location" not in member.serialization for member in shape.members.values())
+
+
+def _payload(member: Shape, value: Any, is_json: bool) -> tuple[bytes, str]:
+    if member.type_name == "blob":
+        return (value or b""), "application/json" if is_json else "binary/octet-stream"
+    if member.type_name == "string":
+        return (value or "").encode(), "application/json" if is_json else "text/plain"
+    if is_json:
+        return orjson.dumps(_document(member, value or {}, UNIX)), "application/json"
+    return _xml_root(member, value or {}, member.name), "text/xml"
+
+
+def _header(shape: Shape, value: Any) -> str:
+    if isinstance(value, datetime):
+        return str(format_timestamp(value, shape.serialization.get("timestampFormat", RFC822)))
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ",".join(str(item) for item in value)
+    if shape.serialization.get("jsonvalue"):
+        return base64.b64encode(orjson.dumps(value)).decode()
+    return str(value)
+
+
+# Documents: JSON and CBOR
+
+
+def _document(shape: Shape, value: Any, form: str) -> Any:
+    """`value` in what JSON can hold, under its names on the wire."""
+    if isinstance(shape, StructureShape):
+        if getattr(shape, "is_document_type", False):
+            return value
+        found = {}
+        for name, item in value.items():
+            member = shape.members.get(name)
+            if member is not None and item is not None:
+                found[member.serialization.get("name", name)] = _document(member, item, form)
+        return found
+    if isinstance(shape, ListShape):
+        return [_document(shape.member, item, form) for item in value]
+    if isinstance(shape, MapShape):
+        return {str(key): _document(shape.value, item, form) for key, item in value.items()}
+    if isinstance(value, datetime):
+        return format_timestamp(value, shape.serialization.get("timestampFormat", form))
+    if isinstance(value, bytes | bytearray):
+        return base64.b64encode(value).decode()
+    return value
+
+
+def _cbor(shape: Shape, value: Any) -> bytes:
+    return cbor2.dumps(_cbor_value(shape, value), timezone=None, datetime_as_timestamp=True)
+
+
+def _cbor_value(shape: Shape, value: Any) -> Any:
+    if isinstance(shape, StructureShape):
+        members = shape.members
+        return {
+            members[name].serialization.get("name", name): _cbor_value(members[name], item)
+            for name, item in value.items()
+            if name in members and item is not None
+        }
+    if isinstance(shape, ListShape):
+        return [_cbor_value(shape.member, item) for item in value]
+    if isinstance(shape, MapShape):
+        return {str(key): _cbor_value(shape.value, item) for key, item in value.items()}
+    if isinstance(value, datetime):
+        return cbor2.CBORTag(1, value.timestamp())
+    if shape.type_name in ("double", "float") and isinstance(value, int):
+        return float(value)
+    return value
+
+
+# XML, query and EC2
+
+
+def _query(route: Route, shape: Shape | None, result: Mapping[str, Any], request_id: str) -> Response:
+    name = route.operation.name
+    namespace = route.service.metadata.get("xmlNamespace") or ""
+    if isinstance(namespace, Mapping):
+        namespace = namespace.get("uri", "")
+    ec2 = route.protocol == models.EC2
+    inner = ""
+    wrapper = None
+    if isinstance(shape, StructureShape):
+        inner = _xml_members(shape, result, ec2)
+        wrapper = shape.serialization.get("resultWrapper")
+    if ec2:
+        text = f"<requestId>{request_id}</requestId>{inner}"
+    else:
+        inner = f"<{wrapper}>{inner}</{wrapper}>" if wrapper else inner
+        text = f"{inner}<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata>"
+    root = f"<{name}Response xmlns={quoteattr(str(namespace))}>{text}</{name}Response>"
+    return Response(200, [("Content-Type", "text/xml"), ("x-amzn-RequestId", request_id)], _declared(root))
+
+
+def _xml_root(shape: Shape, value: Mapping[str, Any], default: str) -> bytes:
+    name = shape.serialization.get("name") or shape.serialization.get("resultWrapper") or default
+    namespace = shape.serialization.get("xmlNamespace", {})
+    uri = namespace.get("uri") if isinstance(namespace, Mapping) else namespace
+    attribute = f" xmlns={quoteattr(str(uri))}" if uri else ""
+    assert isinstance(shape, StructureShape)
+    return _declared(f"<{name}{attribute}{_xml_attributes(shape, value)}>{_xml_members(shape, value)}</{name}>")
+
+
+def _xml_attributes(shape: StructureShape, value: Mapping[str, Any]) -> str:
+    found = ""
+    for name, member in shape.members.items():
+        if member.serialization.get("xmlAttribute") and name in value:
+            key = member.serialization.get("name", name)
+            if ":" in key and "xmlns:" + key.split(":")[0] not in found:
+                uri = shape.serialization.get("xmlNamespace", {}).get("uri", "")
+                found += f" xmlns:{key.split(':')[0]}={quoteattr(uri)}"
+            found += f" {key}={quoteattr(str(value[name]))}"
+    return found
+
+
+def _xml_members(shape: StructureShape, value: Mapping[str, Any], ec2: bool = False) -> str:
+    parts = []
+    for name, member in shape.members.items():
+        item = value.get(name)
+        if item is None or member.serialization.get("xmlAttribute") or "location" in member.serialization:
+            continue
+        parts.append(_xml(member, item, str(member.serialization.get("name", name)), ec2))
+    return "".join(parts)
+
+
+def _xml(shape: Shape, value: Any, name: str, ec2: bool) -> str:
+    if isinstance(shape, StructureShape):
+        return f"<{name}{_xml_attributes(shape, value)}>{_xml_members(shape, value, ec2)}</{name}>"
+    if isinstance(shape, ListShape):
+        return _xml_list(shape, value, name, ec2)
+    if isinstance(shape, MapShape):
+        return _xml_map(shape, value, name, ec2)
+    if isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, datetime):
+        text = str(format_timestamp(value, shape.serialization.get("timestampFormat", ISO8601)))
+    elif isinstance(value, bytes | bytearray):
+        text = base64.b64encode(value).decode()
+    else:
+        text = escape(str(value), {"\r": "&#xD;"})
+    return f"<{name}>{text}</{name}>"
+
+
+def _xml_list(shape: ListShape, value: Sequence[Any], name: str, ec2: bool) -> str:
+    if shape.serialization.get("flattened"):
+        item_name = str(shape.member.serialization.get("name", name))
+        return "".join(_xml(shape.member, item, item_name, ec2) for item in value)
+    item_name = str(shape.member.serialization.get("name", "item" if ec2 else "member"))
+    return f"<{name}>{''.join(_xml(shape.member, item, item_name, ec2) for item in value)}</{name}>"
+
+
+def _xml_map(shape: MapShape, value: Mapping[str, Any], name: str, ec2: bool) -> str:
+    key_name = str(shape.key.serialization.get("name", "key"))
+    value_name = str(shape.value.serialization.get("name", "value"))
+    flattened = bool(shape.serialization.get("flattened"))
+    entry = name if flattened else "entry"
+    entries = "".join(
+        f"<{entry}>{_xml(shape.key, key, key_name, ec2)}{_xml(shape.value, item, value_name, ec2)}</{entry}>"
+        for key, item in value.items()
+    )
+    return entries if flattened else f"<{name}>{entries}</{name}>"

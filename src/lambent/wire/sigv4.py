@@ -1,0 +1,88 @@
+"""Who signed a request: read from its signature. Signatures are not verified yet (`--auth off`)."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from dataclasses import dataclass
+
+from lambent.base.http import Request
+from lambent.wire.errors import AwsError
+
+DEFAULT_ACCOUNT = "000000000000"
+_ACCOUNT = re.compile(r"[0-9]{12}")
+_V4 = "AWS4-HMAC-SHA256"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The credential scope of a signature; a SigV2 signature has only the key."""
+
+    access_key_id: str
+    region: str | None = None
+    service: str | None = None
+
+
+def _incomplete(what: str) -> AwsError:
+    return AwsError("IncompleteSignatureException", what, status=400)
+
+
+def _scope(credential: str) -> Scope:
+    parts = credential.rsplit("/", 4)
+    if len(parts) != 5 or not parts[0] or parts[4] != "aws4_request":
+        wanted = "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term"
+        raise _incomplete(f"{wanted}, got '{credential}'")
+    return Scope(parts[0], parts[2], parts[3])
+
+
+def _from_header(header: str) -> Scope | None:
+    algorithm, _, rest = header.partition(" ")
+    if algorithm.startswith("AWS4-ECDSA"):
+        raise AwsError("NotImplementedException", "Lambent does not implement SigV4A signatures yet.", status=501)
+    if algorithm == "AWS":
+        return Scope(rest.partition(":")[0])
+    if algorithm != _V4:
+        return None
+    fields = dict(part.strip().partition("=")[::2] for part in rest.split(","))
+    for name in ("Credential", "SignedHeaders", "Signature"):
+        if not fields.get(name):
+            raise _incomplete(f"Authorization header requires '{name}' parameter. Authorization={algorithm}")
+    return _scope(fields["Credential"])
+
+
+def read(request: Request) -> Scope | None:
+    """The scope of a signed or presigned request; None when it is unsigned.
+
+    IncompleteSignatureException for a signature that cannot be read, 501 for SigV4A.
+    """
+    header = request.headers.get("authorization")
+    if header is not None:
+        return _from_header(header)
+    query = request.query
+    if "X-Amz-Credential=" in query or "AWSAccessKeyId=" in query:
+        fields = dict(urllib.parse.parse_qsl(query))
+        if "X-Amz-Credential" in fields:
+            return _scope(fields["X-Amz-Credential"])
+        if "AWSAccessKeyId" in fields:
+            return Scope(fields["AWSAccessKeyId"])
+    return None
+
+
+class Accounts:
+    """Which account an access key speaks for."""
+
+    def __init__(self) -> None:
+        self._issued: dict[str, str] = {}
+
+    def issue(self, access_key_id: str, account: str) -> None:
+        """Remember a key that the server has handed out."""
+        self._issued[access_key_id] = account
+
+    def forget(self, access_key_id: str) -> None:
+        self._issued.pop(access_key_id, None)
+
+    def account_of(self, access_key_id: str) -> str:
+        """The account of an issued key; a key of 12 digits names its account; all others share one."""
+        if issued := self._issued.get(access_key_id):
+            return issued
+        return access_key_id if _ACCOUNT.fullmatch(access_key_id) else DEFAULT_ACCOUNT
