@@ -2,6 +2,209 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import hashlib
 import logging
+import os
+import secrets
+import string
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from lambent.base import jobs as jobs_module
+from lambent.base.blobs import LocalBlobs
+from lambent.base.clock import SystemClock
+from lambent.base.db import DatabaseError, SqliteDatabase, migrate
+from lambent.base.http import HttpServer
+from lambent.base.jobs import Jobs
+from lambent.base.lockfile import DirectoryInUse, DirectoryLock
+from lambent.base.trees import Trees
+from lambent.config import Config
+from lambent.control import store as store_module
+from lambent.control.functions import Functions
+from lambent.control.links import PREFIX, signing_key
+from lambent.control.orphans import Orphans
+from lambent.control.records import Function, FunctionKey
+from lambent.control.store import PREPARE, FunctionStore
+from lambent.control.tags import Tags
+from lambent.endpoints import Endpoints
+from lambent.engine.drivers.namespaces import NamespaceDriver
+from lambent.engine.drivers.process import ProcessDriver
+from lambent.engine.invoker import Invoker
+from lambent.engine.logs import LogBook
+from lambent.engine.operations import Invocations
+from lambent.engine.preparation import Preparer
+from lambent.engine.runtimes import Missing, Runtimes
+from lambent.engine.sandbox import Driver, SandboxError
+from lambent.wire import models
+from lambent.wire.gateway import Gateway
+from lambent.wire.operations import Operations
+from lambent.wire.sigv4 import Accounts
 
 _log = logging.getLogger("lambent")
+_KEY_LETTERS = string.ascii_uppercase + string.digits
+_STOP_SECONDS = 5.0  # running requests may take this long to end when the server stops
+
+
+class StartError(Exception):
+    """The server cannot start. The message says what to do."""
+
+
+class App:
+    """One server: everything between `start` and `stop`."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._clock = SystemClock()
+        self._accounts = Accounts()
+        self._closing: list[Callable[[], Awaitable[None]]] = []  # what has been started, to be stopped in reverse
+        self._driver: Driver
+
+    @property
+    def isolation(self) -> str:
+        return self._driver.name
+
+    @property
+    def weaknesses(self) -> tuple[str, ...]:
+        return self._driver.weaknesses
+
+    async def start(self) -> str:
+        """Open the data directory, make the engine ready, listen. Returns the endpoint. StartError."""
+        try:
+            return await self._start()
+        except (DirectoryInUse, DatabaseError, SandboxError) as error:
+            raise StartError(str(error)) from error
+
+    async def stop(self) -> None:
+        """Stop what was started, last first."""
+        while self._closing:
+            await self._closing.pop()()
+
+    async def _start(self) -> str:
+        config = self._config
+        data = _open_directory(config.data_dir)
+        lock = DirectoryLock(data)
+        self._on_stop(lambda: _call(lock.release))
+        db = SqliteDatabase(data / "lambent.db")
+        self._on_stop(db.close)
+        await migrate(db, [*jobs_module.MIGRATIONS, *store_module.MIGRATIONS])
+        blobs = LocalBlobs(data / "blobs")
+        trees = await asyncio.to_thread(Trees, data / "trees")
+        self._on_stop(trees.close)
+        jobs = Jobs(db, self._clock)
+        store = FunctionStore(db, jobs, self._clock)
+        await store.load()
+
+        self._driver = self._choose_driver(data)
+        await self._driver.start()
+        self._on_stop(self._driver.stop)
+        runtimes, logs = Runtimes(), LogBook(self._clock)
+        invoker = Invoker(
+            self._driver,
+            runtimes,
+            self._clock,
+            logs,
+            self._credentials,
+            budget=config.max_environments,
+            idle_seconds=config.idle_timeout,
+        )
+        await invoker.start()
+        self._on_stop(invoker.stop)
+
+        def changed(key: FunctionKey) -> None:
+            invoker.retire(key, store.serving(key))
+
+        store.on_change(changed)
+        preparer = Preparer(store, blobs, trees, runtimes, self._driver)
+        self._on_stop(preparer.stop)
+        jobs.bind(PREPARE, preparer.prepare)
+        orphans = Orphans(store, blobs, trees, invoker.digests)
+        invoker.on_end(orphans.look_again)
+        await orphans.start()
+        self._on_stop(orphans.stop)
+        key = await asyncio.to_thread(signing_key, data / "presign.key")
+        functions = Functions(store, blobs, trees, orphans, self._clock, key)
+        await jobs.start()
+        self._on_stop(jobs.stop)
+
+        operations = Operations()
+        functions.register(operations)
+        Tags(store).register(operations)
+        Invocations(store, invoker, self._clock).register(operations)
+        gateway = Gateway(operations, self._clock, self._accounts, config.region)
+        own = Endpoints(self._clock, invoker, runtimes, logs, store, self._driver.name)
+        own.mount(gateway)
+        gateway.route(PREFIX, lambda request: functions.download(request.path, request.query))
+        endpoint = await self._listen(gateway)
+        self._warm(store, preparer, runtimes)
+        return endpoint
+
+    def _on_stop(self, action: Callable[[], Awaitable[None]]) -> None:
+        self._closing.append(action)
+
+    def _choose_driver(self, data: Path) -> Driver:
+        config = self._config
+        if config.isolation == "process":
+            return ProcessDriver(data / "sandboxes", data / "trees")
+        tag = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:12]
+        return NamespaceDriver(data / "sandboxes", data / "trees", tag=tag, stems=config.stems, tmp=config.tmp)
+
+    def _credentials(self, function: Function) -> Mapping[str, str]:
+        """Temporary keys of the shape that AWS gives; the server knows whose they are."""
+        key = "ASIA" + "".join(secrets.choice(_KEY_LETTERS) for _ in range(16))
+        self._accounts.issue(key, function.key.account)
+        return {
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
+            "AWS_SESSION_TOKEN": secrets.token_urlsafe(96),
+        }
+
+    async def _listen(self, gateway: Gateway) -> str:
+        config = self._config
+        server = HttpServer(gateway)
+        self._on_stop(lambda: server.stop(_STOP_SECONDS))
+        try:
+            await server.start(config.host, config.port)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StartError(
+                f"cannot listen on {config.host}:{config.port}: {reason}. Choose another port with --port"
+            ) from error
+        if config.host == "127.0.0.1":  # some clients resolve localhost to ::1 first
+            with contextlib.suppress(OSError):
+                await server.start("::1", server.port)
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        return f"http://{host}:{server.port}"
+
+    def _warm(self, store: FunctionStore, preparer: Preparer, runtimes: Runtimes) -> None:
+        """Get ready for the functions that are there, and load Lambda's model before the first request needs it."""
+
+        async def warm() -> None:
+            await asyncio.to_thread(models.service, "lambda")
+            for name in store.runtimes():
+                runtime = await asyncio.to_thread(runtimes.find, name)
+                if not isinstance(runtime, Missing):
+                    preparer.warm(runtime)
+
+        task = asyncio.get_running_loop().create_task(warm())
+        self._on_stop(lambda: _cancelled(task))
+
+
+def _open_directory(path: Path) -> Path:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.chmod(path, 0o700)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StartError(f"cannot use the data directory {path}: {reason}. Choose another with --data-dir") from error
+    return path
+
+
+async def _call(action: Callable[[], None]) -> None:
+    action()
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

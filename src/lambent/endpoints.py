@@ -1,4 +1,4 @@
-"""Lambent's own paths beside the AWS API: health, status, runtimes, logs, and the download of function code."""
+"""Lambent's own paths beside the AWS API: health, status, runtimes and logs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import orjson
 from lambent import __version__
 from lambent.base.clock import Clock
 from lambent.base.http import Request, Response
+from lambent.base.machine import PYTHON_VERSIONS
 from lambent.engine.invoker import Invoker
 from lambent.engine.logs import LogBook
-from lambent.engine.runtimes import PYTHON_VERSIONS, Missing, Runtimes
+from lambent.engine.runtimes import Missing, Runtimes
+from lambent.wire.gateway import Gateway
 
 _JSON = ("Content-Type", "application/json")
 _MIB = 1 << 20
@@ -41,7 +43,13 @@ class Endpoints:
     """Handlers for `/_lambent/…`."""
 
     def __init__(
-        self, clock: Clock, invoker: Invoker, runtimes: Runtimes, logs: LogBook, functions: Functions, isolation: str
+        self,
+        clock: Clock,
+        invoker: Invoker,
+        runtimes: Runtimes,
+        logs: LogBook,
+        functions: Functions,
+        isolation: str,
     ) -> None:
         self._clock = clock
         self._started = clock.monotonic()
@@ -50,6 +58,12 @@ class Endpoints:
         self._logs = logs
         self._functions = functions
         self._isolation = isolation
+
+    def mount(self, gateway: Gateway) -> None:
+        gateway.route("/_lambent/health", self.health)
+        gateway.route("/_lambent/status", self.status)
+        gateway.route("/_lambent/runtimes", self.list_runtimes)
+        gateway.route("/_lambent/logs/", self.logs)
 
     async def health(self, request: Request) -> Response:
         return _answer({"status": "ok", "version": __version__})
@@ -77,7 +91,7 @@ class Endpoints:
             }
         )
 
-    async def runtimes(self, request: Request) -> Response:
+    async def list_runtimes(self, request: Request) -> Response:
         rows = []
         for version in PYTHON_VERSIONS:
             found = self._runtimes.find(f"python{version}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,9 @@ def test_the_runtime_requirements_are_part_of_the_tests():
         return set(re.findall(r"^[a-z0-9-]+==\S+", text, re.MULTILINE))
 
     assert pins("runtime.txt") <= pins("test.txt")
+
+
+def test_the_list_of_operations_is_what_the_server_registers():
+    command = [sys.executable, ROOT / "scripts/operations.py", "--check"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stderr) == (0, "")

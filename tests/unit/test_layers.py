@@ -28,7 +28,7 @@ ROOMS = {
     "cli": ("lambent.cli", "lambent.config", "lambent.base"),
     "config": (),
     "app": ANYTHING,
-    "endpoints": ("lambent.base", "lambent.engine"),
+    "endpoints": ("lambent.base", "lambent.wire", "lambent.control", "lambent.engine"),
     "testing": ANYTHING,
     "__main__": ("lambent.cli",),
     "__init__": (),

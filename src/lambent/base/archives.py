@@ -10,7 +10,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from lambent.base.zips import ArchiveError, ArchiveTooLarge, Member, Zip
+from lambent.base.zips import ArchiveEmpty, ArchiveError, ArchiveTooLarge, Member, Zip
+
+__all__ = ["ArchiveEmpty", "ArchiveError", "ArchiveTooLarge", "Limits", "Unpacked", "remove_tree", "unpack"]
 
 _EPOCH = 315532800  # 1980-01-01, for directories that only the names of files speak of
 _NAME_BYTES, _PART_BYTES, _DEPTH = 2048, 255, 128

@@ -99,8 +99,11 @@ class Trees:
         for digest in digests:
             _remove(self._root / digest)
 
-    def close(self) -> None:
-        """Sync all trees to the disk and note it: a restart of the machine keeps them. Blocks. Unpack nothing after."""
+    async def close(self) -> None:
+        """Sync all trees to the disk and note it: a restart of the machine keeps them. Unpack nothing after."""
+        await asyncio.to_thread(self._sync)
+
+    def _sync(self) -> None:
         fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             if ctypes.CDLL(None, use_errno=True).syncfs(fd) != 0:

@@ -127,6 +127,10 @@ class FunctionStore:
         """How many functions there are, versions not counted."""
         return sum(version == LATEST for _, version in self._digests)
 
+    def runtimes(self) -> set[str]:
+        """The runtimes of what can be invoked now."""
+        return {function.runtime for function in self._serving.values()}
+
     def digests(self) -> set[str]:
         """The code that some function refers to, as it is shown or as it is invoked."""
         return set(self._references)

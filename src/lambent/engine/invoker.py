@@ -71,7 +71,8 @@ class Invoker:
         self._waiting: deque[Invocation] = deque()
         self._pumping = False
         self._reaper: asyncio.Task[None] | None = None
-        self._endings: set[asyncio.Task[None]] = set()
+        self._ending: dict[asyncio.Task[None], str] = {}  # with the digest of the code that they still hold
+        self._watchers: list[Callable[[], None]] = []
         self._numbers = 0
 
     async def start(self) -> None:
@@ -84,7 +85,7 @@ class Invoker:
         tasks = [slot.task for slot in self._slots.values() if slot.task is not None]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, *self._endings, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._ending, return_exceptions=True)
         environments = [slot.environment for slot in self._slots.values() if slot.environment is not None]
         await asyncio.gather(*(environment.destroy() for environment in environments))
         self._slots.clear()
@@ -120,6 +121,15 @@ class Invoker:
             self._end(slot)
         else:
             slot.since = -1.0  # ended when it next changes state
+
+    def digests(self) -> set[str]:
+        """The code that environments run, or wait to run: it must stay until they have ended."""
+        waiting = {invocation.function.code_digest for invocation in self._waiting}
+        return waiting | {slot.function.code_digest for slot in self._slots.values()} | set(self._ending.values())
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Call back whenever an environment has ended and given up what it held."""
+        self._watchers.append(callback)
 
     def environments(self) -> list[Environment]:
         """What runs now, for status pages."""
@@ -297,8 +307,13 @@ class Invoker:
                 del self._idle[identity(slot.function)]
         if slot.environment is not None:
             task = asyncio.get_running_loop().create_task(slot.environment.destroy())
-            self._endings.add(task)
-            task.add_done_callback(self._endings.discard)
+            self._ending[task] = slot.function.code_digest
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._ending.pop(task, None)
+        for watcher in self._watchers:
+            watcher()
 
     async def _reap(self) -> None:
         while True:

@@ -2,6 +2,72 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
+from lambent.base.archives import ArchiveError
+from lambent.base.blobs import BlobDamaged, BlobMissing, Blobs
+from lambent.base.jobs import Job
+from lambent.base.trees import Trees
+from lambent.control.store import FunctionStore, Preparation
+from lambent.engine.runtimes import Missing, Runtime, Runtimes
+from lambent.engine.sandbox import Driver, SandboxError
+
 _log = logging.getLogger("lambent.preparation")
+
+
+class Preparer:
+    """Handles jobs of the kind that the function store enqueues. Repeatable at any point."""
+
+    def __init__(self, store: FunctionStore, blobs: Blobs, trees: Trees, runtimes: Runtimes, driver: Driver) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._trees = trees
+        self._runtimes = runtimes
+        self._driver = driver
+        self._warming: set[asyncio.Task[None]] = set()
+
+    async def prepare(self, job: Job) -> None:
+        """Unpack the code unless it is there, look for the runtime, and mark the function Active or Failed."""
+        task = Preparation.of(job)
+        function = await self._store.get(task.key, task.version)
+        if function is None:
+            return  # deleted meanwhile: the job is done
+        runtime = await asyncio.to_thread(self._runtimes.find, function.runtime)
+        if isinstance(runtime, Missing):
+            reason = f"{runtime.reason}. `lambent runtimes` lists what this machine has."
+            await self._fail(task, job, "InvalidRuntime", reason)
+            return
+        try:
+            await self._unpack(function.code_digest)
+        except (ArchiveError, BlobMissing, BlobDamaged) as error:
+            await self._fail(task, job, "InvalidZipFileException", str(error))
+            return
+        await self._store.finish(task.key, task.revision, version=task.version, job=job)
+        self.warm(runtime)
+
+    async def _fail(self, task: Preparation, job: Job, code: str, reason: str) -> None:
+        await self._store.finish(
+            task.key, task.revision, version=task.version, job=job, reason_code=code, reason=reason
+        )
+
+    async def _unpack(self, digest: str) -> None:
+        if not self._trees.exists(digest):
+            await self._trees.unpack(digest, await self._blobs.get(digest))
+
+    def warm(self, runtime: Runtime) -> None:
+        """Have a sandbox wait for the first invocation; nobody waits for this."""
+        task = asyncio.get_running_loop().create_task(self._warm(runtime))
+        self._warming.add(task)
+        task.add_done_callback(self._warming.discard)
+
+    async def _warm(self, runtime: Runtime) -> None:
+        try:
+            await self._driver.warm(runtime)
+        except (SandboxError, OSError) as error:
+            _log.error("no sandbox of %s can be made ready: %s", runtime.name, error)
+
+    async def stop(self) -> None:
+        for task in self._warming:
+            task.cancel()
+        await asyncio.gather(*self._warming, return_exceptions=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-PYTHON_VERSIONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+from lambent.base.machine import PYTHON_VERSIONS, interpreters
+
 _PROBE = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.base_prefix, sep='\\n')"
 
 
@@ -33,15 +33,6 @@ class Missing:
     remedy: str | None  # the command that would bring it, where there is one
 
 
-def _candidates(version: str, search: Iterable[Path]) -> Iterable[Path]:
-    for directory in search:
-        yield directory / f"python{version}"
-    for versions in (Path.home() / ".pyenv/versions", Path("/opt/pyenv/versions")):
-        yield from sorted(versions.glob(f"{version}.*/bin/python{version}"), reverse=True)
-    yield from sorted(Path("/opt").glob(f"python*/bin/python{version}"))
-    yield from sorted((Path.home() / ".local/share/uv/python").glob(f"cpython-{version}.*/bin/python{version}"))
-
-
 def _probe(name: str, interpreter: Path) -> Runtime | None:
     """Ask the interpreter itself: a shim that cannot start is no runtime."""
     try:
@@ -59,9 +50,7 @@ def _probe(name: str, interpreter: Path) -> Runtime | None:
 class Runtimes:
     """The runtimes of this machine, found once and kept."""
 
-    def __init__(self, search: Iterable[Path] | None = None) -> None:
-        self._search = tuple(search) if search is not None else (Path("/usr/bin"), Path("/usr/local/bin"))
-
+    def __init__(self) -> None:
         self._found: dict[str, Runtime | None] = {}
 
     @property
@@ -72,9 +61,8 @@ class Runtimes:
 
     def _look_up(self, name: str) -> Runtime | None:
         if name not in self._found:
-            version = name.removeprefix("python")
-            paths = [path for path in _candidates(version, self._search) if os.access(path, os.X_OK)]
-            self._found[name] = next((found for path in paths if (found := _probe(name, path))), None)
+            place = dict(interpreters()).get(name.removeprefix("python"))
+            self._found[name] = _probe(name, place) if place is not None else None
         return self._found[name]
 
     def find(self, name: str) -> Runtime | Missing:

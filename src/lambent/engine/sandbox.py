@@ -74,8 +74,10 @@ class Driver(Protocol):
     """A way to isolate."""
 
     name: str
-    weaknesses: tuple[str, ...]
-    """What this driver cannot promise on this machine, one sentence each; empty for the full wall."""
+
+    @property
+    def weaknesses(self) -> tuple[str, ...]:
+        """What this driver cannot promise on this machine, one sentence each; empty for the full wall."""
 
     async def start(self) -> None:
         """Get ready and clear what a killed server left behind. SandboxError when this machine will not do."""

@@ -110,7 +110,7 @@ async def test_an_orderly_end_keeps_trees_over_a_restart_of_the_machine(root):
     digest, data = make_zip(a="1")
     trees = open_trees(root)
     await trees.unpack(digest, data)
-    trees.close()
+    await trees.close()
     assert open_trees(root, "next-boot").exists(digest)
     assert not open_trees(root, "boot-after-a-power-cut").exists(digest)
 
@@ -131,7 +131,7 @@ async def test_a_failed_sync_is_not_taken_for_one(root, monkeypatch, caplog):
     trees = open_trees(root)
     await trees.unpack(digest, data)
     monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: type("C", (), {"syncfs": staticmethod(lambda fd: -1)}))
-    trees.close()
+    await trees.close()
     assert "could not be synced" in caplog.text
     assert not open_trees(root, "next-boot").exists(digest)
 

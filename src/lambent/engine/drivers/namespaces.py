@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lambent.base import machine
 from lambent.engine.drivers import cgroups, disks, root
 from lambent.engine.drivers.zygote import Zygote
 from lambent.engine.guest import wire
@@ -327,15 +328,30 @@ class NamespaceDriver:
 
     name = "namespaces"
 
-    def __init__(self, directory: Path, trees: Path, *, tag: str, stems: int = 2, own_client: bool = True) -> None:
-        """`directory` is ours to use; `trees` holds the unpacked code; `tag` tells servers of one machine apart."""
+    def __init__(
+        self,
+        directory: Path,
+        trees: Path,
+        *,
+        tag: str,
+        stems: int = 2,
+        tmp: str = "auto",
+        own_client: bool = True,
+    ) -> None:
+        """`directory` is ours to use; `trees` holds the unpacked code; `tag` tells servers of one machine apart.
+
+        `stems` sandboxes of each runtime wait ready. `tmp` is "disk", "memory", or "auto" for disk where it can be.
+        `own_client` False runs AWS's C extension in the Python runtime client where it fits.
+        """
         self._directory = directory
         self._trees = trees
         self._stems_per_runtime = stems
         self._own_client = own_client
         self.user_namespace = os.geteuid() != 0
         self.groups: cgroups.Groups = cgroups.NoGroups() if self.user_namespace else cgroups.detect(tag)
-        self.disks: disks.Disks | None = None if disks.available() else disks.Disks(directory / "disks")
+        self._tmp = tmp
+        self._no_disks = "it was asked for" if tmp == "memory" else disks.available()
+        self.disks: disks.Disks | None = None if self._no_disks else disks.Disks(directory / "disks")
         self._pools: dict[str, _Stems] = {}
         self._slots = itertools.count()
         self._sandboxes: set[NamespaceSandbox] = set()
@@ -346,10 +362,13 @@ class NamespaceDriver:
         if not self.groups.can_limit:
             found.append("memory is bounded per process only, process counts are not: this server may not use cgroups")
         if self.disks is None:
-            found.append(f"/tmp lives in memory and counts as the function's: {disks.available()}")
+            found.append(f"/tmp lives in memory and counts as the function's: {self._no_disks}")
         return tuple(found)
 
     async def start(self) -> None:
+        if self._tmp == "disk" and self.disks is None:
+            raise SandboxError(f"a disk-backed /tmp cannot be had: {self._no_disks}. Use --tmp auto")
+        await asyncio.to_thread(_check_machine)
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self._directory / "root").mkdir(exist_ok=True)
         (self._directory / "passwd").write_text(root.users(user_namespace=self.user_namespace))
@@ -390,6 +409,17 @@ class NamespaceDriver:
         for pool in self._pools.values():
             pool.stop_zygote()
         await asyncio.to_thread(self.groups.stop)
+
+
+def _check_machine() -> None:
+    """Try what every sandbox needs, in a child, so that a machine that will not do says so at the start."""
+    checks = [machine.namespaces(), machine.seccomp()]
+    if missing := [check for check in checks if check.status == machine.MISSING]:
+        lines = [f"{check.detail} {check.remedy or ''}".strip() for check in missing]
+        raise SandboxError(
+            "this machine allows no sandbox: " + "; ".join(lines) + ". `lambent doctor` says more; --isolation process"
+            " runs functions without any isolation"
+        )
 
 
 def _fits_c_extension(runtime: Runtime) -> bool:

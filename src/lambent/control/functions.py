@@ -1,0 +1,193 @@
+"""The operations on functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from lambent.base.blobs import Blobs
+from lambent.base.clock import Clock
+from lambent.base.http import Response
+from lambent.base.trees import Trees
+from lambent.control import settings
+from lambent.control.code import Code, Package, zip_of
+from lambent.control.configuration import describe, summarize, timestamp
+from lambent.control.links import CodeLinks
+from lambent.control.orphans import Orphans
+from lambent.control.records import LATEST, Function, FunctionKey, LoggingConfig
+from lambent.control.store import FunctionStore, already_exists, not_found, refuse_update
+from lambent.wire import arn
+from lambent.wire.errors import AwsError
+from lambent.wire.operations import Context, Operations, Parameters
+
+_PAGE = 50
+_SETTLE_SECONDS = 0.25  # how long a look at a function waits for work on it, which takes some ms
+_NAME_LENGTH = 64
+_NUMBER = re.compile(r"[0-9]+")
+
+Answer = Mapping[str, Any]
+
+
+class Functions:
+    """Handlers of the operations that create, show, change and delete functions."""
+
+    def __init__(
+        self, store: FunctionStore, blobs: Blobs, trees: Trees, orphans: Orphans, clock: Clock, key: bytes
+    ) -> None:
+        """`key` signs the links under which code can be downloaded; secret, and the same after a restart."""
+        self._store = store
+        self._code = Code(blobs, trees, orphans)
+        self._links = CodeLinks(blobs, clock, key)
+        self._clock = clock
+
+    def register(self, operations: Operations) -> None:
+        for operation, handler in {
+            "CreateFunction": self.create_function,
+            "GetFunction": self.get_function,
+            "GetFunctionConfiguration": self.get_function_configuration,
+            "ListFunctions": self.list_functions,
+            "UpdateFunctionCode": self.update_function_code,
+            "UpdateFunctionConfiguration": self.update_function_configuration,
+            "DeleteFunction": self.delete_function,
+        }.items():
+            operations.register("lambda", operation, handler)
+
+    async def download(self, path: str, query: str) -> Response:
+        """Answer a GET of a `Code.Location`: its path and query as the request has them."""
+        return await self._links.download(path, query)
+
+    async def create_function(self, context: Context, parameters: Parameters) -> Answer:
+        key = _unqualified(context, parameters)
+        if len(key.name) > _NAME_LENGTH:
+            constraint = f"Member must have length less than or equal to {_NAME_LENGTH}"
+            problem = f"Value '{key.name}' at 'functionName' failed to satisfy constraint: {constraint}"
+            raise settings.invalid(f"1 validation error detected: {problem}")
+        function = self._new(key, parameters)
+        archive = zip_of(parameters["Code"], "creating")
+        if await self._store.get(key) is not None:
+            raise already_exists(key)
+        async with self._code.stored(archive) as package:
+            return describe(await self._store.create(_with_code(function, package)))
+
+    def _new(self, key: FunctionKey, parameters: Parameters) -> Function:
+        settings.check(parameters, key.region)
+        if not parameters.get("Runtime") or not parameters.get("Handler"):
+            raise settings.invalid(
+                "Runtime and Handler are mandatory parameters for functions created with deployment packages."
+            )
+        blank = Function(
+            key=key,
+            version=LATEST,
+            revision_id=self._clock.uuid(),
+            last_modified=timestamp(self._clock.now()),
+            role=parameters["Role"],
+            runtime=parameters["Runtime"],
+            handler=parameters["Handler"],
+            code_digest="",
+            code_size=0,
+            logging=LoggingConfig("Text", f"/aws/lambda/{key.name}"),
+            tags=dict(parameters.get("Tags", {})),
+        )
+        return settings.apply(parameters, blank)
+
+    async def get_function(self, context: Context, parameters: Parameters) -> Answer:
+        function, qualifier = await self._look_up(context, parameters)
+        location = self._links.url(context.endpoint, function.code_digest)
+        answer: dict[str, Any] = {
+            "Configuration": describe(function, qualifier),
+            "Code": {"RepositoryType": "S3", "Location": location},
+        }
+        if function.tags:
+            answer["Tags"] = dict(function.tags)
+        return answer
+
+    async def get_function_configuration(self, context: Context, parameters: Parameters) -> Answer:
+        return describe(*await self._look_up(context, parameters))
+
+    async def _look_up(self, context: Context, parameters: Parameters) -> tuple[Function, str | None]:
+        """The function that is named, settled if that takes no longer than a moment, and the qualifier."""
+        named = arn.parse(parameters["FunctionName"], parameters.get("Qualifier"), context.caller)
+        key = FunctionKey(named.account, named.region, named.name)
+        await self._store.settled(key, _SETTLE_SECONDS)
+        function = await self._store.get(key, named.qualifier or LATEST)
+        if function is None:
+            raise not_found(key, named.qualifier)
+        return function, named.qualifier
+
+    async def list_functions(self, context: Context, parameters: Parameters) -> Answer:
+        every = parameters.get("FunctionVersion") == "ALL"
+        functions, marker = await self._store.page(
+            context.caller.account,
+            context.caller.region,
+            parameters.get("Marker"),
+            min(parameters.get("MaxItems", _PAGE), _PAGE),
+            all_versions=every,
+        )
+        answer: dict[str, Any] = {
+            "Functions": [summarize(function, function.version if every else None) for function in functions]
+        }
+        if marker is not None:
+            answer["NextMarker"] = marker
+        return answer
+
+    async def update_function_code(self, context: Context, parameters: Parameters) -> Answer:
+        key = _unqualified(context, parameters)
+        function = await self._store.get(key)
+        if function is None:
+            raise not_found(key)
+        archive = zip_of(parameters, "updating")
+        settings.refuse_not_built(parameters)
+        expected = parameters.get("RevisionId")
+        refuse_update(function, expected)
+        architectures = {name: parameters[name] for name in ("Architectures",) if name in parameters}
+        now = timestamp(self._clock.now())
+        async with self._code.stored(archive) as package:
+
+            def change(current: Function) -> Function:
+                return replace(_with_code(settings.apply(architectures, current), package), last_modified=now)
+
+            if parameters.get("DryRun"):
+                return describe(change(function))
+            return describe(await self._store.replace(key, change, expected))
+
+    async def update_function_configuration(self, context: Context, parameters: Parameters) -> Answer:
+        key = _unqualified(context, parameters)
+        settings.check(parameters, key.region)
+        now = timestamp(self._clock.now())
+
+        def change(current: Function) -> Function:
+            return replace(settings.apply(parameters, current), last_modified=now)
+
+        return describe(await self._store.replace(key, change, parameters.get("RevisionId")))
+
+    async def delete_function(self, context: Context, parameters: Parameters) -> Answer:
+        """Without a qualifier all of it. Deleting a version that is not there succeeds, as on AWS."""
+        named = arn.parse(parameters["FunctionName"], parameters.get("Qualifier"), context.caller)
+        key = FunctionKey(named.account, named.region, named.name)
+        if named.qualifier == LATEST:
+            raise settings.invalid("$LATEST version cannot be deleted without deleting the function.")
+        if named.qualifier is not None and not _NUMBER.fullmatch(named.qualifier):
+            raise settings.invalid("Deletion of aliases is not currently supported.")
+        existed = await (self._store.get(key) if named.qualifier else self._store.delete(key))
+        if not existed:
+            raise not_found(key)
+        return {"StatusCode": 204}
+
+
+def _unqualified(context: Context, parameters: Parameters) -> FunctionKey:
+    """The function that is named, which must not be one of its versions or aliases."""
+    named = arn.parse(parameters["FunctionName"], None, context.caller)
+    if named.qualifier not in (None, LATEST):
+        raise AwsError(
+            "InvalidParameterValueException",
+            "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation."
+            " Please specify either a function name or an unqualified function ARN.",
+            Type="User",
+        )
+    return FunctionKey(named.account, named.region, named.name)
+
+
+def _with_code(function: Function, package: Package) -> Function:
+    return replace(function, code_digest=package.digest, code_size=package.size)

@@ -1,0 +1,105 @@
+"""Keeps the stored code in step with the functions: none missing, none left over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+
+from lambent.base.archives import ArchiveError
+from lambent.base.blobs import BlobDamaged, BlobMissing, Blobs
+from lambent.base.trees import Trees
+from lambent.control.store import FunctionStore
+
+_log = logging.getLogger("lambent.orphans")
+
+
+class Orphans:
+    """Belongs to one event loop. What is kept: what functions refer to, what is pinned, what is `in_use`."""
+
+    def __init__(
+        self,
+        store: FunctionStore,
+        blobs: Blobs,
+        trees: Trees,
+        in_use: Callable[[], Collection[str]] | None = None,
+    ) -> None:
+        """`in_use` gives the code that execution environments still run, or are about to.
+
+        Without it trees are removed only at start, when nothing runs.
+        """
+        self._store = store
+        self._blobs = blobs
+        self._trees = trees
+        self._in_use = in_use
+        self._pins: Counter[str] = Counter()
+        self._suspects: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+        store.on_release(self.suspect)
+
+    @contextlib.contextmanager
+    def pin(self, digest: str) -> Iterator[None]:
+        """Keep `digest`, which may not be there yet; look at it afterwards unless a function has come to need it."""
+        self._pins[digest] += 1
+        try:
+            yield
+        finally:
+            self._pins[digest] -= 1
+            if not self._pins[digest]:
+                del self._pins[digest]
+                if digest not in self._store.digests():
+                    self.suspect(digest)
+
+    def suspect(self, digest: str) -> None:
+        """Remove `digest` soon, unless something keeps it; then it is looked at again with the next suspect."""
+        self._suspects.add(digest)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Something may have ceased to be in use: look at what it kept."""
+        if self._suspects and self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._remove_suspects())
+
+    async def start(self) -> None:
+        """Before anything runs: unpack again what a power cut has taken, remove what nothing refers to.
+
+        Code that cannot be unpacked again is logged; its functions fail when they are invoked.
+        """
+        for digest in self._store.digests():
+            if not self._trees.exists(digest):
+                await self._restore(digest)
+        await self._blobs.collect(self._kept)
+        await self._trees.collect(self._kept)
+
+    async def stop(self) -> None:
+        """Wait until no removal is under way."""
+        while self._task is not None:
+            await asyncio.wait({self._task})
+
+    async def _restore(self, digest: str) -> None:
+        try:
+            await self._trees.unpack(digest, await self._blobs.get(digest))
+        except (BlobMissing, BlobDamaged, ArchiveError, OSError) as error:
+            _log.error("the code %s is not unpacked and cannot be: %r", digest, error)
+
+    def _kept(self) -> set[str]:
+        in_use = self._in_use() if self._in_use is not None else ()
+        return {*self._store.digests(), *self._pins, *in_use}
+
+    async def _remove_suspects(self) -> None:
+        try:
+            looked_at: set[str] = set()
+            while suspects := self._suspects - looked_at:
+                await self._blobs.collect(self._kept, suspects)
+                if self._in_use is not None:
+                    await self._trees.collect(self._kept, suspects)
+                needed = self._kept()
+                looked_at |= suspects & needed
+                self._suspects -= suspects - needed
+        except OSError:
+            _log.exception("code that nothing refers to could not be removed; it will be at the next start")
+        finally:
+            self._suspects -= self._store.digests()  # released again when that time comes
+            self._task = None

@@ -1,0 +1,177 @@
+"""What CreateFunction and UpdateFunctionConfiguration may set: checked in AWS's words, then applied.
+
+The wire has checked everything against the service model; here is what the model does not say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from lambent.control import runtimes
+from lambent.control.records import Function, LoggingConfig
+from lambent.wire.errors import AwsError, not_built
+
+MOST_TAGS = 50
+_MOST_LAYERS = 5
+_ENVIRONMENT_BYTES = 4096  # of compact JSON
+_MOST = (  # member, path in messages, limit of functions that are not on Managed Instances
+    (("Timeout",), "timeout", 900),
+    (("MemorySize",), "memorySize", 10_240),
+    (("EphemeralStorage", "Size"), "ephemeralStorage.size", 10_240),
+)
+_RESERVED = frozenset(
+    (
+        *("_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV"),
+        *("AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION"),
+        *("AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME"),
+        *("AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+        *("AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR"),
+    )
+)
+_NOT_BUILT = {
+    "Publish": "publishing versions (Publish)",
+    "PublishTo": "publishing versions (PublishTo)",
+    "FileSystemConfigs": "file systems (FileSystemConfigs)",
+    "CodeSigningConfigArn": "code signing (CodeSigningConfigArn)",
+    "TenancyConfig": "tenant isolation (TenancyConfig)",
+    "CapacityProviderConfig": "capacity providers (CapacityProviderConfig)",
+    "DurableConfig": "durable functions (DurableConfig)",
+    "RuntimeConfig": "customer-managed runtimes (RuntimeConfig)",
+    "AcceleratorConfig": "accelerators (AcceleratorConfig)",
+    "ImageConfig": "container images (ImageConfig)",
+}
+
+_LAYER = re.compile(r"arn:[^:]+:lambda:(?P<region>[^:]*):[^:]*:layer:(?P<name>[^:]+):[0-9]+")
+
+
+def invalid(message: str) -> AwsError:
+    return AwsError("InvalidParameterValueException", message, Type="User")
+
+
+def check(parameters: Mapping[str, Any], region: str) -> None:
+    """Raises for settings that no function in `region` may have, whatever it has now."""
+    refuse_not_built(parameters)
+    _check_limits(parameters)
+    if "Runtime" in parameters:
+        runtimes.check(parameters["Runtime"])
+    _check_layers(parameters.get("Layers", ()), region)
+    check_tags(parameters.get("Tags", {}))
+    _check_environment(parameters.get("Environment", {}).get("Variables", {}))
+
+
+def refuse_not_built(parameters: Mapping[str, Any]) -> None:
+    """An honest answer for what would be kept and then not done. Empty values ask for nothing."""
+    for member, what in _NOT_BUILT.items():
+        if parameters.get(member):
+            raise not_built(what)
+    if parameters.get("PackageType") == "Image":
+        raise not_built("container images (PackageType=Image)")
+
+
+def _check_limits(parameters: Mapping[str, Any]) -> None:
+    found = []
+    for names, path, most in _MOST:
+        value: Any = parameters
+        for name in names:
+            value = value.get(name, {})
+        if value and value > most:
+            constraint = f"Member must have value less than or equal to {most}"
+            found.append(f"Value '{value}' at '{path}' failed to satisfy constraint: {constraint}")
+    if found:
+        noun = "error" if len(found) == 1 else "errors"
+        message = f"{len(found)} validation {noun} detected: {'; '.join(found)}"
+        raise AwsError("ValidationException", message, status=400)
+
+
+def _check_environment(variables: Mapping[str, str]) -> None:
+    problem = "Lambda was unable to configure your environment variables because the environment variables you have"
+    if reserved := [name for name in variables if name in _RESERVED]:
+        raise invalid(
+            f"{problem} provided contains reserved keys that are currently not supported for modification."
+            f" Reserved keys used in this request: {', '.join(reserved)}"
+        )
+    measured = orjson.dumps(dict(variables))
+    if len(measured) > _ENVIRONMENT_BYTES:
+        raise invalid(f"{problem} provided exceeded the 4KB limit. String measured: {measured.decode()}")
+
+
+def _check_layers(arns: list[str] | tuple[str, ...], region: str) -> None:
+    if len(arns) > _MOST_LAYERS:
+        raise invalid(f"Cannot reference more than {_MOST_LAYERS} layers.")
+    layers = [_LAYER.fullmatch(arn) for arn in arns]
+    if any(layer and layer["region"] != region for layer in layers):
+        problem = "Layers are not in the same region as the function."
+        raise invalid(f"{problem} Layers are expected to be in region {region}.")
+    for arn in arns:  # there is no way to publish one yet
+        raise invalid(f"Layer version {arn} does not exist.")
+
+
+def check_tags(tags: Mapping[str, str]) -> None:
+    if len(tags) > MOST_TAGS:
+        raise invalid("Number of tags exceeds resource tag limit.")
+
+
+def apply(parameters: Mapping[str, Any], function: Function) -> Function:
+    """The function with the settings that are given; what is not given stays. They have passed `check`."""
+    simple = {
+        "Role": "role",
+        "Handler": "handler",
+        "Description": "description",
+        "Timeout": "timeout",
+        "MemorySize": "memory_size",
+        "Runtime": "runtime",
+    }
+    changes: dict[str, Any] = {field: parameters[name] for name, field in simple.items() if name in parameters}
+    if "Environment" in parameters:
+        changes["environment"] = dict(parameters["Environment"].get("Variables", {}))
+    if parameters.get("EphemeralStorage"):
+        changes["ephemeral_storage"] = parameters["EphemeralStorage"]["Size"]
+    if parameters.get("Architectures"):
+        changes["architecture"] = parameters["Architectures"][0]
+    if "Mode" in parameters.get("TracingConfig", {}):
+        changes["tracing_mode"] = parameters["TracingConfig"]["Mode"]
+    if "ApplyOn" in parameters.get("SnapStart", {}):
+        changes["snap_start"] = parameters["SnapStart"]["ApplyOn"]
+    if "LoggingConfig" in parameters:
+        changes["logging"] = _logging(parameters["LoggingConfig"], function.logging)
+    if "VpcConfig" in parameters:
+        changes["vpc_config"] = dict(parameters["VpcConfig"])
+    changes["extras"] = _extras(parameters, function.extras)
+    return replace(function, **changes)
+
+
+def _logging(given: Mapping[str, str], current: LoggingConfig) -> LoggingConfig:
+    log_format = given.get("LogFormat", current.log_format)
+    group = given.get("LogGroup", current.log_group)
+    if log_format == "JSON":
+        application = given.get("ApplicationLogLevel") or current.application_log_level or "INFO"
+        return LoggingConfig(
+            "JSON", group, application, given.get("SystemLogLevel") or current.system_log_level or "INFO"
+        )
+    if "ApplicationLogLevel" in given or "SystemLogLevel" in given:
+        raise invalid(
+            'LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel from your request or change'
+            ' the LogFormat to "JSON" and try again.'
+        )
+    return LoggingConfig("Text", group)
+
+
+def _extras(parameters: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, Any]:
+    """Members that are answered as given; an empty one takes the setting away."""
+    extras = dict(current)
+    given = {}
+    if "DeadLetterConfig" in parameters:
+        target = parameters["DeadLetterConfig"].get("TargetArn")
+        given["DeadLetterConfig"] = {"TargetArn": target} if target else None
+    if "KMSKeyArn" in parameters:
+        given["KMSKeyArn"] = parameters["KMSKeyArn"] or None
+    for name, value in given.items():
+        extras.pop(name, None)
+        if value is not None:
+            extras[name] = value
+    return extras
