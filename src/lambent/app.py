@@ -16,6 +16,7 @@ from lambent.base import jobs as jobs_module
 from lambent.base.blobs import LocalBlobs
 from lambent.base.clock import SystemClock
 from lambent.base.db import DatabaseError, SqliteDatabase, migrate
+from lambent.base.files import write_durably
 from lambent.base.http import HttpServer
 from lambent.base.jobs import Jobs
 from lambent.base.lockfile import DirectoryInUse, DirectoryLock
@@ -23,7 +24,7 @@ from lambent.base.trees import Trees
 from lambent.config import Config
 from lambent.control import store as store_module
 from lambent.control.functions import Functions
-from lambent.control.links import PREFIX, signing_key
+from lambent.control.links import PREFIX
 from lambent.control.orphans import Orphans
 from lambent.control.records import Function, FunctionKey
 from lambent.control.store import PREPARE, FunctionStore
@@ -123,7 +124,7 @@ class App:
         invoker.on_end(orphans.look_again)
         await orphans.start()
         self._on_stop(orphans.stop)
-        key = await asyncio.to_thread(signing_key, data / "presign.key")
+        key = await asyncio.to_thread(_signing_key, data / "presign.key")
         functions = Functions(store, blobs, trees, orphans, self._clock, key)
         await jobs.start()
         self._on_stop(jobs.stop)
@@ -199,6 +200,13 @@ def _open_directory(path: Path) -> Path:
         reason = error.strerror or str(error)
         raise StartError(f"cannot use the data directory {path}: {reason}. Choose another with --data-dir") from error
     return path
+
+
+def _signing_key(path: Path) -> bytes:
+    """The key behind the links to function code; made at the first start, readable by its owner only."""
+    if not path.exists():
+        write_durably(path, secrets.token_bytes(32))
+    return path.read_bytes()
 
 
 async def _call(action: Callable[[], None]) -> None:

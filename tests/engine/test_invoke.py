@@ -289,6 +289,7 @@ def test_the_context_is_awss(lambda_client: Any, name: str) -> None:
     create(lambda_client, name, code, MemorySize=256, Timeout=9)
     custom = base64.b64encode(json.dumps({"custom": {"k": "ü"}}).encode()).decode()
     answer, response = invoke(lambda_client, name, ClientContext=custom)
+    assert "FunctionError" not in response, answer
     assert answer.pop("remaining") in range(7000, 9001)
     assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", answer.pop("log_stream_name"))
     assert answer == {

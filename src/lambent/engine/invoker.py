@@ -258,9 +258,6 @@ class Invoker:
         if failure.status == "timeout":
             message = f"Task timed out after {invocation.function.timeout:.2f} seconds"
             failure = platform_error(invocation.request_id, "Sandbox.Timedout", message, "timeout")
-        elif failure.error_type == "Runtime.ExitError":
-            text = failure.payload.decode().replace("RequestId: ", f"RequestId: {invocation.request_id}", 1)
-            failure = Outcome(text.encode(), "Unhandled", failure.error_type, failure.status)
         environment.fail(invocation, failure)
         self._pump()
 

@@ -101,6 +101,7 @@ def next():
     if status != 200:
         raise RuntimeError(f"Failed to get next: {status}")
     named = {name: headers[key].decode("utf-8") for key, name in _HEADERS.items() if key in headers}
+    named["Lambda-Runtime-Deadline-Ms"] = int(named.get("Lambda-Runtime-Deadline-Ms", 0))
     return body, named
 
 

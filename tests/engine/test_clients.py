@@ -1,0 +1,113 @@
+"""AWS's own Python runtime client with its C extension, and with Lambent's transport: functions see no difference."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit.engine.factory import make_function
+
+from lambent.base.clock import SystemClock
+from lambent.engine.drivers.namespaces import NamespaceDriver
+from lambent.engine.drivers.process import ProcessDriver
+from lambent.engine.invocation import Invocation, Outcome
+from lambent.engine.invoker import Invoker
+from lambent.engine.logs import LogBook
+from lambent.engine.runtimes import Runtimes
+
+VERSION = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+FUNCTIONS = {
+    "echo": "def handler(event, context):\n    return event\n",
+    "context": (
+        "def handler(event, context):\n"
+        "    remaining = context.get_remaining_time_in_millis()\n"
+        "    return {**{k: v for k, v in vars(context).items() if isinstance(v, (str, int)) and k[0] != '_'},\n"
+        "            'remaining': 2000 < remaining <= 3000, 'custom': context.client_context.custom}\n"
+    ),
+    "fails": "def handler(event, context):\n    raise ValueError('schlecht: ü')\n",
+    "bytes": "def handler(event, context):\n    return b'not json'\n",
+    "prints": "import logging\ndef handler(event, context):\n    print('out')\n    logging.error('two\\nlines')\n",
+    "module": "import sys\ndef handler(event, context):\n    return [sys.argv, sys.path[0], type(sys.stdin).__name__, sorted(sys.modules).count('runtime_client')]\n",
+    "large": "def handler(event, context):\n    return 'ü' * event\n",
+}
+
+
+class Stage:
+    def __init__(self, driver: Any, trees: Path, runtime: str) -> None:
+        self.driver = driver
+        self.runtime = runtime
+        self.logs = LogBook(SystemClock())
+        self.invoker = Invoker(
+            driver, Runtimes(), SystemClock(), self.logs, lambda function: {}, budget=20, idle_seconds=60
+        )
+        for name, code in FUNCTIONS.items():
+            (trees / name).mkdir(parents=True)
+            (trees / name / "function.py").write_text(code)
+
+    async def invoke(self, name: str, payload: Any = None) -> Outcome:
+        function = make_function(name, code_digest=name, runtime=self.runtime)
+        invocation = Invocation(
+            "8286a188-ba32-4475-8077-530cd35c09a9",
+            function,
+            json.dumps(payload).encode(),
+            function.arn,
+            "Root=1-5759e988-bd862e3fe1be46a994272793",
+            '{"custom":{"k":"v"}}',
+        )
+        return await self.invoker.invoke(invocation)
+
+
+@pytest.fixture(params=["lambent", "awslambdaric", "process"])
+async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
+    if request.param == "process":
+        driver: Any = ProcessDriver(tmp_path / "sandboxes", tmp_path / "trees")
+    else:
+        tag = f"test-{os.getpid()}-{request.param}"
+        own = request.param == "lambent"
+        driver = NamespaceDriver(tmp_path / "sandboxes", tmp_path / "trees", tag=tag, stems=1, own_client=own)
+    await driver.start()
+    stage = Stage(driver, tmp_path / "trees", VERSION)
+    yield stage
+    await stage.invoker.stop()
+    await driver.stop()
+
+
+async def test_functions_see_no_difference(stage: Stage) -> None:
+    assert (await stage.invoke("echo", {"ü": [1, 2.5, None]})).payload == b'{"\\u00fc": [1, 2.5, null]}'
+    seen = json.loads((await stage.invoke("context")).payload)
+    assert seen["remaining"] is True
+    assert seen["custom"] == {"k": "v"}
+    assert seen["aws_request_id"] == "8286a188-ba32-4475-8077-530cd35c09a9"
+    failure = await stage.invoke("fails")
+    assert failure.function_error == "Unhandled"
+    assert json.loads(failure.payload)["errorMessage"] == "schlecht: ü"
+    assert json.loads(failure.payload)["errorType"] == "ValueError"
+    unmarshallable = json.loads((await stage.invoke("bytes")).payload)
+    assert unmarshallable["errorType"] == "Runtime.MarshalError"
+    assert len(json.loads((await stage.invoke("large", 1_000_000)).payload)) == 1_000_000
+    await stage.invoke("prints")
+    messages = [event.message for event in stage.logs.read("000000000000", "us-east-1", "/aws/lambda/prints")]
+    assert messages[2] == "out\n"
+    assert messages[3].endswith("\ttwo\nlines\n")
+    for number in range(20):
+        assert (await stage.invoke("echo", number)).payload == str(number).encode()
+
+
+@pytest.mark.parametrize("version", ["3.9", "3.10", "3.11", "3.12", "3.13", "3.14"])
+async def test_every_python_of_this_machine(tmp_path: Path, version: str) -> None:
+    runtime = f"python{version}"
+    if runtime not in Runtimes().available:
+        pytest.skip(f"this machine has no {runtime}")
+    driver = NamespaceDriver(tmp_path / "sandboxes", tmp_path / "trees", tag=f"test-{os.getpid()}", stems=1)
+    await driver.start()
+    stage = Stage(driver, tmp_path / "trees", runtime)
+    assert (await stage.invoke("echo", {"a": 1})).payload == b'{"a": 1}'
+    failure = await stage.invoke("fails")
+    assert json.loads(failure.payload)["errorType"] == "ValueError"
+    await stage.invoker.stop()
+    await driver.stop()
