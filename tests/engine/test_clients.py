@@ -30,7 +30,7 @@ FUNCTIONS = {
         "            'remaining': 2000 < remaining <= 3000, 'custom': context.client_context.custom}\n"
     ),
     "fails": "def handler(event, context):\n    raise ValueError('schlecht: ü')\n",
-    "bytes": "def handler(event, context):\n    return b'not json'\n",
+    "set": "def handler(event, context):\n    return {1, 2}\n",
     "prints": "import logging\ndef handler(event, context):\n    print('out')\n    logging.error('two\\nlines')\n",
     "module": "import sys\ndef handler(event, context):\n    return [sys.argv, sys.path[0], type(sys.stdin).__name__, sorted(sys.modules).count('runtime_client')]\n",
     "large": "def handler(event, context):\n    return 'ü' * event\n",
@@ -87,7 +87,7 @@ async def test_functions_see_no_difference(stage: Stage) -> None:
     assert failure.function_error == "Unhandled"
     assert json.loads(failure.payload)["errorMessage"] == "schlecht: ü"
     assert json.loads(failure.payload)["errorType"] == "ValueError"
-    unmarshallable = json.loads((await stage.invoke("bytes")).payload)
+    unmarshallable = json.loads((await stage.invoke("set")).payload)
     assert unmarshallable["errorType"] == "Runtime.MarshalError"
     assert len(json.loads((await stage.invoke("large", 1_000_000)).payload)) == 1_000_000
     await stage.invoke("prints")

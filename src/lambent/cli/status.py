@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"Lambent {status['version']} at {client.config.endpoint}, process {status['pid']}")
     print(f"up {duration(status['uptime_seconds'])}, isolation {status['isolation']}")
     environments = status["environments"]
-    print(f"{status['functions']} functions, {len(environments)} execution environments")
+    print(f"{count(status['functions'], 'function')}, {count(len(environments), 'execution environment')}")
     if environments:
         print("\n" + terminal.table(_HEAD, [_row(environment) for environment in environments]))
     return 0
@@ -43,6 +43,10 @@ def _row(environment: Mapping[str, Any]) -> tuple[str, ...]:
     name = environment["function"].rpartition(":function:")[2].partition(":")[0]
     others = (str(environment[member]) for member in ("version", "state", "invocations"))
     return (environment["id"], name, *others, f"{environment['memory_mb']} MB")
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def duration(seconds: float) -> str:

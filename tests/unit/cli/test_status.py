@@ -31,7 +31,7 @@ def test_a_table_of_the_environments(script, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"Lambent 0.1.0 at {script.endpoint}, process 77"
     assert lines[1] == "up 1 h 2 min, isolation namespaces"
-    assert lines[2] == "2 functions, 1 execution environments"
+    assert lines[2] == "2 functions, 1 execution environment"
     assert lines[4].split() == ["ENVIRONMENT", "FUNCTION", "VERSION", "STATE", "INVOCATIONS", "MEMORY"]
     assert lines[5].split() == ["0-1f", "hello", "1", "idle", "12", "31", "MB"]
 

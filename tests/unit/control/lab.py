@@ -1,0 +1,108 @@
+"""The control plane on a real database and a fake clock, with the engine's part played by the test."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from lambent.base import jobs as jobs_module
+from lambent.base.blobs import Blobs, LocalBlobs
+from lambent.base.db import SqliteDatabase, migrate
+from lambent.base.jobs import Job, Jobs
+from lambent.base.trees import Trees
+from lambent.control import store as store_module
+from lambent.control.functions import Functions
+from lambent.control.orphans import Orphans
+from lambent.control.records import FunctionKey
+from lambent.control.store import PREPARE, FunctionStore, Preparation
+from lambent.control.tags import Tags
+from lambent.testing import FakeClock
+from lambent.wire import models, validator
+from lambent.wire.errors import AwsError
+from lambent.wire.operations import Caller, Context, Operations
+
+ACCOUNT, REGION = "111111111111", "us-east-1"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/lambda-role"
+
+
+def make_zip(content: str = "def handler(event, context):\n    return event\n", name: str = "handler.py") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(name), content)
+    return buffer.getvalue()
+
+
+class Lab:
+    """Open it with `await Lab.open(path)`. Jobs wait until `finish` or until `hold` is off."""
+
+    def __init__(self, root: Path, blobs: Blobs | None = None) -> None:
+        self.root = root
+        self.clock = FakeClock()
+        self.db = SqliteDatabase(root / "lambent.db")
+        self.jobs = Jobs(self.db, self.clock)
+        self.store = FunctionStore(self.db, self.jobs, self.clock)
+        self.blobs = blobs or LocalBlobs(root / "blobs")
+        self.trees = Trees(root / "trees", boot_id="boot")
+        self.running: set[str] = set()  # code of environments
+        self.orphans = Orphans(self.store, self.blobs, self.trees, lambda: self.running)
+        self.functions = Functions(self.store, self.blobs, self.trees, self.orphans, self.clock, b"key")
+        self.operations = Operations()
+        self.functions.register(self.operations)
+        Tags(self.store).register(self.operations)
+        self.gate = asyncio.Event()
+        self.failure: tuple[str, str] | None = None
+        self.jobs.bind(PREPARE, self._prepare)
+
+    @classmethod
+    async def open(cls, root: Path, **options: Any) -> Lab:
+        lab = cls(root, **options)
+        await migrate(lab.db, [*jobs_module.MIGRATIONS, *store_module.MIGRATIONS])
+        await lab.store.load()
+        await lab.jobs.start()
+        return lab
+
+    async def close(self) -> None:
+        await self.orphans.stop()
+        await self.jobs.stop()
+        await self.db.close()
+
+    async def _prepare(self, job: Job) -> None:
+        """What the engine does: here it waits for the test."""
+        await self.gate.wait()
+        task = Preparation.of(job)
+        code, reason = self.failure or (None, "")
+        await self.store.finish(task.key, task.revision, version=task.version, job=job, reason_code=code, reason=reason)
+
+    async def call(self, operation: str, *, account: str = ACCOUNT, region: str = REGION, **members: Any) -> Any:
+        """What the gateway does with parsed parameters: validate, then ask the handler."""
+        validator.validate(models.service("lambda").model.operation_model(operation), members)
+        handler = self.operations.find("lambda", operation)
+        assert handler is not None
+        caller = Caller(account, region)
+        return await handler(Context(caller, "request-id", "http://127.0.0.1:4566"), members)
+
+    async def create(self, name: str, **settings: Any) -> Any:
+        defaults = {"Runtime": "python3.12", "Role": ROLE, "Handler": "handler.handler"}
+        settings.setdefault("Code", {"ZipFile": make_zip()})
+        return await self.call("CreateFunction", FunctionName=name, **(defaults | settings))
+
+    async def ready(self, name: str, failure: tuple[str, str] | None = None) -> None:
+        """Let the engine finish what it has to do for a function."""
+        self.failure = failure
+        self.gate.set()
+        await self.store.settled(key_of(name), 10)
+        self.gate.clear()
+
+    async def refusal(self, operation: str, **members: Any) -> AwsError:
+        try:
+            answer = await (self.create(**members) if operation == "create" else self.call(operation, **members))
+        except AwsError as error:
+            return error
+        raise AssertionError(f"no error but {answer}")
+
+
+def key_of(name: str) -> FunctionKey:
+    return FunctionKey(ACCOUNT, REGION, name)
