@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -56,7 +57,8 @@ class Matcher:
         found = re.fullmatch(pattern, answered, re.DOTALL)
         assert found, f"{path}: {answered!r} is not {recorded!r}"
         for name, value in zip(names, found.groups(), strict=True):
-            assert self.bound.setdefault(name, value) == value, f"{path}: {name}"
+            if name != "<location>":  # signed anew each time
+                assert self.bound.setdefault(name, value) == value, f"{path}: {name}"
         uuids = [value for name, value in self.bound.items() if name.startswith("<uuid")]
         assert len(set(uuids)) == len(uuids), f"{path}: a revision id was used again"
 
@@ -81,7 +83,7 @@ class Script:
     def __init__(self, lab: Lab, case: str) -> None:
         self.lab = lab
         self.case = case
-        self.recorded = GOLDENS[case]["responses"]
+        self.recorded = copy.deepcopy(GOLDENS[case]["responses"])
         self.matcher = Matcher()
         self.left = set(self.recorded)
 
@@ -126,7 +128,8 @@ class Script:
 
 
 def plain(placeholder: str) -> str:
-    return placeholder.strip("<>").replace(":", "-")
+    """A name for a placeholder; anything else is one already."""
+    return placeholder.strip("<>").replace(":", "-") if placeholder.startswith("<") else placeholder
 
 
 Play = Callable[[Script], Awaitable[None]]
@@ -176,7 +179,6 @@ async def lifecycle(s: Script) -> None:
 
 @play("TestLambdaFunction::test_function_arns")
 async def function_arns(s: Script) -> None:
-    account = s.lab.call
     del s.recorded["invalid_function_name_exc"], s.recorded["long_function_arn_exc"]  # the wire's own tests
     s.left -= {"invalid_function_name_exc", "long_function_arn_exc"}
     second = "<function-name:2>"
@@ -186,7 +188,6 @@ async def function_arns(s: Script) -> None:
         f"{ACCOUNT}:function:{plain(second)}",
         Code={"ZipFile": make_zip("another")},
     )
-    assert account is not None
     other = f"arn:aws:lambda:{REGION}:222222222222:function:f"
     await s.create("function_arn_other_account_exc", other)
     await s.create("function_arn_other_region_exc", f"arn:aws:lambda:ap-southeast-1:{ACCOUNT}:function:f")
