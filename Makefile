@@ -3,6 +3,8 @@
 PORT ?= 4566
 export PORT
 
+SOURCES := src tests scripts benchmarks examples
+
 .PHONY: help run test lint bench operations requirements clean
 
 help:
@@ -20,8 +22,8 @@ run:
 
 lint:
 	@scripts/bootstrap test
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
+	.venv/bin/ruff check $(SOURCES)
+	.venv/bin/ruff format --check $(SOURCES)
 	.venv/bin/mypy
 
 test: lint

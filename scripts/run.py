@@ -204,6 +204,9 @@ def describe(size: dict[str, int]) -> str:
 def show_screen(endpoint: str, status: dict[str, Any]) -> None:
     event = EVENT.relative_to(ROOT)
     say(f"Lambent {status['version']} serves at {endpoint} (isolation: {status['isolation']})")
+    for line in LOG.read_text(errors="replace").splitlines():
+        if line.startswith("weak:"):
+            say(f"  {line}")
     say(f"State: {STATE.relative_to(ROOT)}/   Server log: {LOG.relative_to(ROOT)}\n")
     say("In another terminal, from this directory:\n")
     say(f"  export AWS_ENDPOINT_URL={endpoint} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test")
@@ -246,7 +249,8 @@ def run() -> int:
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         return run()
     except KeyboardInterrupt:

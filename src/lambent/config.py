@@ -154,7 +154,7 @@ def _find_file(named: str | Path | None, variables: Mapping[str, str]) -> Path |
     if explicit := named or variables.get(FILE_VARIABLE):
         return Path(explicit).expanduser()
     usual = _home(variables) / ".config/lambent/config.toml"
-    return usual if usual.is_file() else None
+    return usual if os.path.isfile(usual) else None  # also None where the home directory may not be read
 
 
 def _read_file(path: Path | None) -> dict[str, object]:

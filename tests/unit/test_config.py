@@ -39,6 +39,14 @@ def test_the_usual_file_is_read_where_there_is_one(tmp_path):
     assert load(environment={"HOME": str(tmp_path)}).idle_timeout == 42
 
 
+def test_a_home_directory_that_may_not_be_read_has_no_file(monkeypatch):
+    def refuse(*arguments, **settings):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.stat", refuse)
+    assert load(environment=HOME).port == 4566
+
+
 def test_a_file_named_on_the_command_line_wins_over_the_variable(tmp_path):
     (tmp_path / "a.toml").write_text("port = 1\n")
     (tmp_path / "b.toml").write_text("port = 2\n")

@@ -152,7 +152,7 @@ def _delegated(mount: Path, own: Path) -> Path | None:
 
 def limits() -> Check:
     """Whether memory and process counts can be bounded and idle functions frozen."""
-    meaning = "a function's memory and processes are not bounded"
+    meaning = "memory is bounded for each process alone, the number of processes not at all"
     if os.geteuid() != 0:
         return Check("cgroups", WEAK, f"{meaning}: limits need root", _AS_ROOT)
     try:

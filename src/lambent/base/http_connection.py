@@ -1,0 +1,423 @@
+"""One connection of the HTTP server: bytes to requests, one at a time, and their answers back.
+
+What is fed to the parser ends where a head, a chunked body or a body of known length may end. So no byte of the next
+request is parsed before the former has its answer, and pipelined requests need no queue: they wait as bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from io import BytesIO
+from typing import Protocol, cast
+
+import httptools
+
+from lambent.base.http_exchange import Application, Exchange
+from lambent.base.http_messages import BODILESS, Headers, Request, Response, encode_head, plain
+
+_log = logging.getLogger("lambent.http")
+
+_JOIN_LIMIT = 65_536  # bytes of a body that is copied behind its head to save a write
+_HOLD_LIMIT = 65_536  # bytes held for later requests before reading stops; reading is how a lost client is noticed
+_DRAIN_LIMIT = 64 << 20  # bytes thrown away so that a refused client, still sending, gets to see its answer
+_DRAIN_SECONDS = 5.0
+_LINE_ENDS = b"\r\n"
+_CHUNKED = -1
+_CLOSE = "Connection: close\r\n"
+_KEEP = "Connection: keep-alive\r\n"
+
+
+class Listener(Protocol):
+    """The server, as its connections see it."""
+
+    app: Application
+    max_header_bytes: int
+    stopping: bool
+
+    def opened(self, connection: Connection) -> None: ...
+    def lost(self, connection: Connection) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """Reads one request, waits for its answer, reads the next."""
+
+    __slots__ = (
+        "_app",
+        "_body",
+        "_buffer",
+        "_connection_line",
+        "_current",
+        "_discarded",
+        "_ended",
+        "_ending",
+        "_eof",
+        "_expecting",
+        "_headed",
+        "_keep_alive",
+        "_limit",
+        "_listener",
+        "_method",
+        "_offset",
+        "_pairs",
+        "_parser",
+        "_parsing",
+        "_paused",
+        "_pending",
+        "_quiet",
+        "_reading",
+        "_received",
+        "_remaining",
+        "_request",
+        "_run",
+        "_target",
+        "_timer",
+        "_transport",
+        "_upgraded",
+    )
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._app = listener.app
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        # The request being read
+        self._method, self._target = b"", b""
+        self._pairs: list[tuple[bytes, bytes]] = []
+        self._request: Request | None = None  # once its head is complete
+        self._remaining = 0  # bytes of its body to come, or _CHUNKED
+        self._run = 0  # bytes of its head, or of a chunked body's framing since content came last
+        self._body = b""  # when it came in one piece
+        self._buffer: BytesIO | None = None  # when it did not
+        self._received = 0
+        self._limit = 0
+        self._keep_alive = True
+        self._connection_line = ""
+        self._expecting = False  # 100 Continue
+        self._headed = self._ended = self._upgraded = False  # what the parser has just seen
+        # The connection
+        self._current: Exchange | None = None  # the request that waits for its answer
+        self._pending, self._offset = b"", 0  # bytes that came meanwhile, and how many of them are done with
+        self._parsing = False
+        self._paused = False  # the client does not take what was written
+        self._reading = True
+        self._eof = False
+        self._ending = False  # nothing more is parsed
+        self._discarded = 0
+        self._quiet = False
+
+    # The transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass; both set TCP_NODELAY
+        self._listener.opened(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport, self._ending = None, True
+        self._pending = b""
+        del self._parser  # it refers back to this object
+        if self._timer is not None:
+            self._timer.cancel()
+        exchange, self._current = self._current, None
+        self._listener.lost(self)
+        if exchange is not None:
+            exchange.client_left(for_good=True)
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more. True keeps the way back open."""
+        self._eof = True
+        if self._ending:
+            return False
+        if self._current is None:
+            return bool(self._pending)
+        return not self._current.client_left(for_good=False)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._advance()
+
+    def data_received(self, data: bytes) -> None:
+        self._quiet = False
+        if self._current is None and not self._paused and not self._ending:
+            self._consume(data, 0)
+        else:
+            self._hold(data)
+
+    # Reading
+
+    def _consume(self, data: bytes, at: int) -> None:
+        """Parse from `at` until the data is used up or an answer must be awaited."""
+        size = len(data)
+        self._parsing = True
+        while at < size:
+            if self._current is not None or self._paused or self._ending:
+                self._pending, self._offset = data, at
+                break
+            at = self._step(data, at, size)
+        self._parsing = False
+
+    def _step(self, data: bytes, at: int, size: int) -> int:
+        """Feed the parser up to where the message may end; how far that was."""
+        remaining = self._remaining
+        if remaining > 0:
+            end = min(size, at + remaining)
+            self._remaining = remaining - end + at
+        else:
+            end = self._end_of_lines(data, at, size)
+            self._run += end - at
+        try:
+            self._parser.feed_data(data if end - at == size else memoryview(data)[at:end])
+        except httptools.HttpParserUpgrade:
+            self._upgraded = True
+        except httptools.HttpParserError as error:
+            self._refuse_malformed(str(error))
+            return end
+        if self._run > self._listener.max_header_bytes:
+            self._refuse(plain(431, "The headers of the request are too large."))
+        elif not self._headed or self._begin():
+            if self._remaining < 0 and self._received > self._limit:
+                self._refuse_too_large()
+            elif self._ended:
+                self._complete()
+            elif self._expecting:
+                self._expecting = False
+                if end == size and self._transport is not None:  # else the body is on its way already
+                    self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return end
+
+    def _end_of_lines(self, data: bytes, at: int, size: int) -> int:
+        """Where the next empty line ends, as every head and every chunked body does; else the end of the data."""
+        if at < 3 and (self._run or self._remaining) and data[at] in _LINE_ENDS:
+            return at + 1  # perhaps the rest of an empty line that began in the data before
+        end = data.find(b"\r\n\r\n", at)
+        return size if end < 0 else end + 4
+
+    # What the parser says: callbacks that only take note
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._pairs.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self._headed:
+            raise httptools.HttpParserError("two requests where one was expected")
+        self._headed = True
+        self._method = self._parser.get_method()
+        self._keep_alive = self._parser.should_keep_alive()
+
+    def on_body(self, body: bytes) -> None:
+        self._run = 0
+        if not self._received:
+            self._body = body
+        else:
+            if self._buffer is None:
+                self._buffer = BytesIO()
+                self._buffer.write(self._body)
+                self._body = b""
+            self._buffer.write(body)
+        self._received += len(body)
+
+    def on_message_complete(self) -> None:
+        self._ended = True
+
+    # The stages of a request
+
+    def _begin(self) -> bool:
+        """The head is complete: see how the body comes, and ask the application. False: refused."""
+        headers = Headers(self._pairs)
+        request = Request(self._method.decode("latin-1"), self._target.decode("latin-1"), headers)
+        self._request, self._pairs, self._target, self._headed, self._run = request, [], b"", False, 0
+        coding, length = headers.raw(b"transfer-encoding"), headers.raw(b"content-length")
+        if (coding is not None or not self._keep_alive) and (reason := self._misframed(coding)) is not None:
+            self._refuse_malformed(reason)
+            return False
+        self._connection_line = _KEEP if headers.raw(b"connection") is not None else ""
+        self._remaining = _CHUNKED if coding is not None else int(length) if length is not None else 0
+        if self._upgraded:
+            self._decline_upgrade()
+        try:
+            refusal = self._app.admit(request)
+        except Exception:
+            _log.exception("%s %s failed", request.method, request.path)
+            refusal = plain(500, "Internal server error.")
+        if refusal is not None:
+            self._refuse(refusal)
+            return False
+        limit = request.body_limit
+        self._limit = sys.maxsize if limit is None else limit
+        if self._remaining > self._limit:
+            self._refuse_too_large()
+            return False
+        if self._remaining and headers.raw(b"expect") is not None:
+            self._expecting = (headers.get("expect") or "").lower() == "100-continue"
+        return True
+
+    def _misframed(self, coding: bytes | None) -> str | None:
+        """Why the body cannot be told from what follows it, beyond what the parser refuses itself."""
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            return f"HTTP/{version} is not spoken here"
+        if coding is not None and (version == "1.0" or coding.strip().lower() != b"chunked"):
+            return "the only Transfer-Encoding is chunked, in HTTP/1.1"
+        return None
+
+    def _decline_upgrade(self) -> None:
+        """Another protocol was asked for: go on in this one. The parser has taken the head for the whole message."""
+        self._upgraded = False
+        parser = self._parser = httptools.HttpRequestParser(self)
+        if self._remaining:
+            keep_alive, remaining = self._keep_alive, self._remaining
+            framing = b"Content-Length: %d" % remaining if remaining > 0 else b"Transfer-Encoding: chunked"
+            parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
+            self._headed = self._ended = False
+            self._pairs, self._target, self._keep_alive = [], b"", keep_alive
+
+    def _complete(self) -> None:
+        """The request is complete: hand it to the application."""
+        request, self._request = self._request, None
+        assert request is not None
+        self._ended, self._expecting, self._remaining, self._run = False, False, 0, 0
+        if self._received:
+            request.body = self._body if self._buffer is None else self._buffer.getvalue()
+            self._body, self._buffer, self._received = b"", None, 0
+        if self._pairs:
+            request.trailers, self._pairs = Headers(self._pairs), []
+        exchange = self._current = Exchange(self, request)
+        try:
+            self._app.handle(exchange)
+        except Exception:
+            _log.exception("%s %s failed", request.method, request.path)
+            exchange.respond(plain(500, "Internal server error."))
+
+    def answer(self, request: Request, response: Response) -> None:
+        """Write the answer of the current exchange and go on with the next request."""
+        self._current = None
+        closing = not self._keep_alive or self._listener.stopping
+        self._write(request.method, response, _CLOSE if closing else self._connection_line)
+        if closing:
+            self.close()
+        elif not self._parsing:
+            self._advance()
+
+    # Refusals: the answer, then the end, as what follows cannot be understood
+
+    def _refuse_malformed(self, reason: str) -> None:
+        try:
+            response = self._app.malformed(reason)
+        except Exception:
+            _log.exception("the answer to a malformed request failed")
+            response = plain(500, "Internal server error.")
+        self._refuse(response)
+
+    def _refuse_too_large(self) -> None:
+        assert self._request is not None
+        try:
+            response = self._app.too_large(self._request)
+        except Exception:
+            _log.exception("%s %s failed", self._request.method, self._request.path)
+            response = plain(500, "Internal server error.")
+        self._refuse(response)
+
+    def _refuse(self, response: Response) -> None:
+        self._write(self._method.decode("latin-1"), response, _CLOSE)
+        self._ending = True
+        self._request, self._body, self._buffer = None, b"", None
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._eof or not transport.can_write_eof():
+            transport.close()
+            return
+        # Closing at once while the client still sends would reset the connection, and lose the answer.
+        transport.write_eof()
+        self._resume_reading()
+        self._timer = asyncio.get_running_loop().call_later(_DRAIN_SECONDS, self.abort)
+
+    # Writing
+
+    def _write(self, method: str, response: Response, connection: str) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        head_only = method == "HEAD"
+        try:
+            head = encode_head(response, connection, head_only)
+        except Exception:
+            _log.exception("a response cannot be sent")
+            response = plain(500, "Internal server error.")
+            head = encode_head(response, connection, head_only)
+        body = response.body
+        if not body or head_only or response.status in BODILESS:
+            transport.write(head)
+        elif len(body) <= _JOIN_LIMIT:
+            transport.write(head + body)
+        else:
+            transport.writelines((head, body))
+
+    # Waiting
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what cannot be parsed yet; throw away what never will be."""
+        if self._ending:
+            self._discarded += len(data)
+            if self._discarded > _DRAIN_LIMIT:
+                self.abort()
+            return
+        self._pending, self._offset = self._pending[self._offset :] + data, 0
+        if self._reading and len(self._pending) > _HOLD_LIMIT and self._transport is not None:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _advance(self) -> None:
+        """Go on with what was held, then with reading."""
+        if self._current is not None or self._paused or self._ending:
+            return
+        if self._pending:
+            data, at = self._pending, self._offset
+            self._pending, self._offset = b"", 0
+            self._consume(data, at)
+        if self._pending or self._ending:
+            return
+        if not self._eof:
+            self._resume_reading()
+        elif self._current is None:
+            self.close()
+
+    def _resume_reading(self) -> None:
+        transport = self._transport
+        if not self._reading and transport is not None and not transport.is_closing():
+            self._reading = True
+            transport.resume_reading()
+
+    # The end
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being read or waits for its answer, or a refused client for the end."""
+        began = self._run or self._remaining or self._pending
+        return bool(began) or self._current is not None or (self._ending and self._timer is not None)
+
+    def tick(self) -> None:
+        """Close if the client owed something, and sent nothing, ever since the last tick."""
+        waits = self._current is None and not self._paused and not self._ending
+        if waits and self._quiet:
+            self.close()
+        self._quiet = waits
+
+    def close(self) -> None:
+        """Close when everything written has been sent."""
+        self._ending = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._ending = True
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,87 @@
+"""What an application sees of the server: requests, each with one chance to answer it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from lambent.base.http_messages import Request, Response
+
+_log = logging.getLogger("lambent.http")
+
+
+class Application(Protocol):
+    """What answers requests."""
+
+    def admit(self, request: Request) -> Response | None:
+        """Called when the headers are complete, before the body and before `100 Continue`.
+
+        A response refuses: it is sent and the connection closed. May set `request.body_limit`.
+        """
+
+    def handle(self, exchange: Exchange) -> None:
+        """Called when the request is complete. Must not block; may respond later."""
+
+    def too_large(self, request: Request) -> Response:
+        """The answer when the body exceeds `request.body_limit`, by its Content-Length or while it comes in."""
+
+    def malformed(self, reason: str) -> Response:
+        """The answer to what is not HTTP."""
+
+
+class Answerer(Protocol):
+    """A connection, as an exchange sees it."""
+
+    def answer(self, request: Request, response: Response) -> None: ...
+
+
+class Exchange:
+    """A request and the one chance to answer it. To be used on the event loop's thread."""
+
+    __slots__ = ("_connection", "_gone", "_on_close", "request")
+
+    def __init__(self, connection: Answerer, request: Request) -> None:
+        self.request = request
+        self._connection: Answerer | None = connection
+        self._on_close: Callable[[], None] | None = None
+        self._gone = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client left before it got its answer."""
+        return self._gone
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call back once if the client leaves before `respond`; at once if it has left already."""
+        if self._gone:
+            callback()
+        else:
+            self._on_close = callback
+
+    def respond(self, response: Response) -> None:
+        """Answer. Only the first call counts; nothing is raised, whatever became of the client.
+
+        A response that cannot be sent (a line break in a header) is logged, and the client gets a 500.
+        """
+        connection = self._connection
+        if connection is not None:
+            self._connection = None
+            connection.answer(self.request, response)
+
+    def client_left(self, *, for_good: bool) -> bool:
+        """Note that the client is gone or, not `for_good`, that it sends nothing more. True: nobody answers now.
+
+        A client that closed only its sending side can still read. It gets its answer, unless somebody asked for
+        `on_close`: a process that died looks the same from here.
+        """
+        callback, self._on_close = self._on_close, None
+        self._gone = self._gone or self._connection is not None
+        if for_good or callback is not None:
+            self._connection = None
+        if callback is not None:
+            try:
+                callback()
+            except Exception:
+                _log.exception("on_close of %s %s failed", self.request.method, self.request.path)
+        return self._connection is None
