@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ RUNTIME = "python3.11"
 class Server:
     """`lambent serve` as a process of its own."""
 
-    def __init__(self, data_dir: Path, *arguments: str, port: int = 0) -> None:
+    def __init__(self, data_dir: Path, *arguments: str, port: int = 0, prefix: Sequence[str] = ()) -> None:
+        """`prefix` is a command that runs the server in its turn (`setpriv …`)."""
         self.data_dir = data_dir
-        command = [sys.executable, "-m", "lambent", "serve", "--port", str(port), "--data-dir", str(data_dir)]
+        command = [*prefix, sys.executable, "-m", "lambent", "serve", "--port", str(port), "--data-dir", str(data_dir)]
         self.log = open(data_dir.with_suffix(".log"), "ab")  # noqa: SIM115
         self.process = subprocess.Popen(
             [*command, *arguments],

@@ -19,6 +19,7 @@ from typing import Any
 
 import botocore.exceptions
 import pytest
+
 from support import ROLE, RUNTIME, Server, clean_environment, create, invoke, zip_files
 
 ECHO = "def handler(event, context):\n    return {'echo': event}\n"
@@ -96,7 +97,16 @@ def aws(server: Server, *arguments: str, **options: Any) -> subprocess.Completed
 def test_the_aws_cli(server: Server, name: str, tmp_path: Path) -> None:
     archive = tmp_path / "function.zip"
     archive.write_bytes(zip_files({"function.py": ECHO}))
-    settings = ["--runtime", RUNTIME, "--role", ROLE, "--handler", "function.handler", "--zip-file", f"fileb://{archive}"]
+    settings = [
+        "--runtime",
+        RUNTIME,
+        "--role",
+        ROLE,
+        "--handler",
+        "function.handler",
+        "--zip-file",
+        f"fileb://{archive}",
+    ]
     created = aws(server, "lambda", "create-function", "--function-name", name, *settings)
     assert created.returncode == 0, created.stderr
     assert json.loads(created.stdout)["State"] == "Pending"
@@ -188,7 +198,9 @@ FAILED = "failed to satisfy constraint:"
         ({"EphemeralStorage": {"Size": 20}}, "ValidationException", f"1 validation error detected: Value '20' at 'ephemeralStorage.size' {FAILED} Member must have value greater than or equal to 512"),
     ],
 )  # fmt: skip
-def test_bad_input_is_refused_in_awss_words(server: Server, name: str, changes: dict[str, Any], code: str, message: str) -> None:
+def test_bad_input_is_refused_in_awss_words(
+    server: Server, name: str, changes: dict[str, Any], code: str, message: str
+) -> None:
     client = server.client(parameter_validation=False)
     answered = refuse(client, name, **changes)
     assert answered[0] == code
@@ -217,7 +229,10 @@ def test_a_zip_that_is_too_large_is_refused(lambda_client: Any, name: str) -> No
 
 def test_a_zip_bomb_is_refused_and_leaves_nothing(server: Server, lambda_client: Any, name: str) -> None:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("zeros", "w", force_zip64=True) as file:
+    with (
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("zeros", "w", force_zip64=True) as file,
+    ):
         for _ in range(300):
             file.write(bytes(1 << 20))
     before = sorted(path.name for path in (server.data_dir / "trees").iterdir())
@@ -234,7 +249,9 @@ def test_s3_packages_say_that_they_are_not_built(lambda_client: Any, name: str) 
 
 def test_a_runtime_that_is_not_here_fails_the_state_with_the_reason(lambda_client: Any, name: str) -> None:
     code = {"ZipFile": zip_files({"index.js": "exports.handler = async () => 1"})}
-    lambda_client.create_function(FunctionName=name, Runtime="nodejs22.x", Role=ROLE, Handler="index.handler", Code=code)
+    lambda_client.create_function(
+        FunctionName=name, Runtime="nodejs22.x", Role=ROLE, Handler="index.handler", Code=code
+    )
     end = time.monotonic() + 5
     while (found := lambda_client.get_function_configuration(FunctionName=name))["State"] == "Pending":
         assert time.monotonic() < end
@@ -243,7 +260,9 @@ def test_a_runtime_that_is_not_here_fails_the_state_with_the_reason(lambda_clien
     assert "nodejs22.x" in found["StateReason"]
     with pytest.raises(lambda_client.exceptions.ResourceConflictException) as refusal:
         lambda_client.invoke(FunctionName=name)
-    assert refusal.value.response["Error"]["Message"].endswith("The function is currently in the following state: Failed")
+    assert refusal.value.response["Error"]["Message"].endswith(
+        "The function is currently in the following state: Failed"
+    )
 
 
 def test_functions_and_their_code_survive_a_restart(tmp_path: Path) -> None:

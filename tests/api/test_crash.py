@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
+
 from support import ROLE, RUNTIME, Server, eventually, zip_files
 
 CYCLES = int(os.environ.get("CRASH_CYCLES", "200"))

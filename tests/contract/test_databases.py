@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -136,6 +137,41 @@ async def test_a_cancelled_write_is_decided_when_the_cancellation_comes_out(db):
         assert (f"k{n:02}" in await keys(db)) == bool(before)
         await asyncio.sleep(0)
         assert applied == before
+
+
+async def test_a_write_that_runs_when_its_caller_is_cancelled_is_waited_for(db):
+    running, go_on, applied = threading.Event(), threading.Event(), []
+
+    def work(c: Connection) -> None:
+        running.set()
+        go_on.wait(10)
+        insert("a")(c)
+        c.after_commit(lambda: applied.append("a"))
+
+    task = asyncio.create_task(db.write(work))
+    await asyncio.to_thread(running.wait, 10)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0.001)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert applied == ["a"]
+
+
+async def test_a_write_that_waits_when_its_caller_is_cancelled_never_runs(db):
+    running, go_on = threading.Event(), threading.Event()
+    first = asyncio.create_task(db.write(lambda c: (running.set(), go_on.wait(10), insert("first")(c))))
+    await asyncio.to_thread(running.wait, 10)
+    second = asyncio.create_task(db.write(insert("second")))
+    await asyncio.sleep(0.001)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    go_on.set()
+    await first
+    assert await keys(db) == ["first"]
 
 
 async def test_after_close_every_call_is_refused(db):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.engine.factory import make_function
 
 from lambent.base.clock import SystemClock
 from lambent.engine.drivers.namespaces import NamespaceDriver
@@ -19,6 +18,7 @@ from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.invoker import Invoker
 from lambent.engine.logs import LogBook
 from lambent.engine.runtimes import Runtimes
+from unit.engine.factory import make_function
 
 VERSION = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 FUNCTIONS = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support import ROLE, RUNTIME, invoke
 
 SOURCE = Path(__file__).parent.parent / "functions" / "packages"

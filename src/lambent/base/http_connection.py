@@ -24,6 +24,7 @@ _HOLD_LIMIT = 65_536  # bytes held for later requests before reading stops; read
 _DRAIN_LIMIT = 64 << 20  # bytes thrown away so that a refused client, still sending, gets to see its answer
 _DRAIN_SECONDS = 5.0
 _LINE_ENDS = b"\r\n"
+_VIEW_FROM = 2048
 _CHUNKED = -1
 _CLOSE = "Connection: close\r\n"
 _KEEP = "Connection: keep-alive\r\n"
@@ -168,10 +169,18 @@ class Connection(asyncio.Protocol):
             end = min(size, at + remaining)
             self._remaining = remaining - end + at
         else:
-            end = self._end_of_lines(data, at, size)
+            if at < 4 and (self._run or remaining) and data[at] in _LINE_ENDS:
+                end = at + 1  # perhaps what ends an empty line that began in the data before
+            else:  # an empty line ends every head and every chunked body
+                end = data.find(b"\r\n\r\n", at) + 4
+                if end < 4:
+                    end = size
             self._run += end - at
         try:
-            self._parser.feed_data(data if end - at == size else memoryview(data)[at:end])
+            if end - at == size:
+                self._parser.feed_data(data)
+            else:  # a small copy is cheaper than a view
+                self._parser.feed_data(data[at:end] if end - at < _VIEW_FROM else memoryview(data)[at:end])
         except httptools.HttpParserUpgrade:
             self._upgraded = True
         except httptools.HttpParserError as error:
@@ -189,13 +198,6 @@ class Connection(asyncio.Protocol):
                 if end == size and self._transport is not None:  # else the body is on its way already
                     self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return end
-
-    def _end_of_lines(self, data: bytes, at: int, size: int) -> int:
-        """Where the next empty line ends, as every head and every chunked body does; else the end of the data."""
-        if at < 3 and (self._run or self._remaining) and data[at] in _LINE_ENDS:
-            return at + 1  # perhaps the rest of an empty line that began in the data before
-        end = data.find(b"\r\n\r\n", at)
-        return size if end < 0 else end + 4
 
     # What the parser says: callbacks that only take note
 
@@ -234,11 +236,12 @@ class Connection(asyncio.Protocol):
         headers = Headers(self._pairs)
         request = Request(self._method.decode("latin-1"), self._target.decode("latin-1"), headers)
         self._request, self._pairs, self._target, self._headed, self._run = request, [], b"", False, 0
-        coding, length = headers.raw(b"transfer-encoding"), headers.raw(b"content-length")
+        first = headers.first
+        coding, length = first.get(b"transfer-encoding"), first.get(b"content-length")
         if (coding is not None or not self._keep_alive) and (reason := self._misframed(coding)) is not None:
             self._refuse_malformed(reason)
             return False
-        self._connection_line = _KEEP if headers.raw(b"connection") is not None else ""
+        self._connection_line = _KEEP if b"connection" in first else ""
         self._remaining = _CHUNKED if coding is not None else int(length) if length is not None else 0
         if self._upgraded:
             self._decline_upgrade()
@@ -255,8 +258,9 @@ class Connection(asyncio.Protocol):
         if self._remaining > self._limit:
             self._refuse_too_large()
             return False
-        if self._remaining and headers.raw(b"expect") is not None:
-            self._expecting = (headers.get("expect") or "").lower() == "100-continue"
+        if self._remaining and b"expect" in first:
+            expected = (headers.get("expect") or "").lower() == "100-continue"
+            self._expecting = expected and self._parser.get_http_version() == "1.1"
         return True
 
     def _misframed(self, coding: bytes | None) -> str | None:
@@ -290,6 +294,8 @@ class Connection(asyncio.Protocol):
         if self._pairs:
             request.trailers, self._pairs = Headers(self._pairs), []
         exchange = self._current = Exchange(self, request)
+        if self._eof:
+            exchange.client_left(for_good=False)
         try:
             self._app.handle(exchange)
         except Exception:
@@ -326,7 +332,7 @@ class Connection(asyncio.Protocol):
         self._refuse(response)
 
     def _refuse(self, response: Response) -> None:
-        self._write(self._method.decode("latin-1"), response, _CLOSE)
+        self._write("" if self._request is None else self._request.method, response, _CLOSE)
         self._ending = True
         self._request, self._body, self._buffer = None, b"", None
         transport = self._transport

@@ -34,6 +34,7 @@ class Answerer(Protocol):
     """A connection, as an exchange sees it."""
 
     def answer(self, request: Request, response: Response) -> None: ...
+    def close(self) -> None: ...
 
 
 class Exchange:
@@ -54,10 +55,13 @@ class Exchange:
 
     def on_close(self, callback: Callable[[], None]) -> None:
         """Call back once if the client leaves before `respond`; at once if it has left already."""
-        if self._gone:
-            callback()
-        else:
+        if not self._gone:
             self._on_close = callback
+            return
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        callback()
 
     def respond(self, response: Response) -> None:
         """Answer. Only the first call counts; nothing is raised, whatever became of the client.
@@ -76,7 +80,7 @@ class Exchange:
         `on_close`: a process that died looks the same from here.
         """
         callback, self._on_close = self._on_close, None
-        self._gone = self._gone or self._connection is not None
+        self._gone = True
         if for_good or callback is not None:
             self._connection = None
         if callback is not None:

@@ -16,17 +16,17 @@ _FRAMING_LENGTHS = frozenset(map(len, _FRAMING))
 class Headers:
     """Headers in the order they came; names in lower case, values as latin-1."""
 
-    __slots__ = ("_first", "_pairs")
+    __slots__ = ("_pairs", "first")
 
     def __init__(self, pairs: list[tuple[bytes, bytes]]) -> None:
         """`pairs` have their names in lower case already."""
         self._pairs = pairs
         first = dict(pairs)
-        self._first = first if len(first) == len(pairs) else dict(reversed(pairs))
+        self.first = first if len(first) == len(pairs) else dict(reversed(pairs))  # each name's first value, as sent
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The first value of `name`, in any case."""
-        value = self._first.get(name.lower().encode())
+        value = self.first.get(name.lower().encode())
         return default if value is None else value.strip().decode("latin-1")
 
     def get_all(self, name: str) -> list[str]:
@@ -36,12 +36,8 @@ class Headers:
     def items(self) -> Iterator[tuple[str, str]]:
         return ((key.decode("latin-1"), value.strip().decode("latin-1")) for key, value in self._pairs)
 
-    def raw(self, name: bytes) -> bytes | None:
-        """The first value of `name` (lower case) as it was sent, for the hot path."""
-        return self._first.get(name)
-
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower().encode() in self._first
+        return isinstance(name, str) and name.lower().encode() in self.first
 
 
 _NO_HEADERS = Headers([])

@@ -220,13 +220,21 @@ def interpreters(home: Path | None = None) -> Iterator[tuple[str, Path]]:
         name = f"python{version}"
         places = [Path("/usr/bin") / name, Path("/usr/local/bin") / name]
         for versions in (user / ".pyenv/versions", Path("/opt/pyenv/versions")):
-            places += sorted(versions.glob(f"{version}.*/bin/{name}"), reverse=True)
-        places += sorted(Path("/opt").glob(f"python*/bin/{name}"))
-        places += sorted((user / ".local/share/uv/python").glob(f"cpython-{version}.*/bin/{name}"))
+            places += reversed(_matching(versions, f"{version}.*/bin/{name}"))
+        places += _matching(Path("/opt"), f"python*/bin/{name}")
+        places += _matching(user / ".local/share/uv/python", f"cpython-{version}.*/bin/{name}")
         for place in places:
             if os.access(place, os.X_OK):
                 yield version, place
                 break
+
+
+def _matching(directory: Path, pattern: str) -> list[Path]:
+    """Sorted; nothing where the directory is missing or somebody else's."""
+    try:
+        return sorted(directory.glob(pattern))
+    except OSError:
+        return []
 
 
 def pythons() -> Check:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,8 +25,9 @@ from lambent.wire.errors import AwsError
 from lambent.wire.router import Route
 from lambent.wire.values import parse_timestamp
 
-_INTEGERS = ("integer", "long", "short", "byte")
+_INTEGERS = {"byte": 8, "short": 16, "integer": 32, "long": 64}  # bits
 _FLOATS = ("float", "double", "bigdecimal")
+_DIGITS = re.compile(r"[+-]?[0-9]{1,19}")
 _DEPTH = 64  # nested values of recursive shapes
 _XML_BYTES_LIMIT = 16 << 20
 
@@ -57,9 +59,11 @@ def _load_json(body: bytes) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        return json.loads(body)  # NaN, Infinity and very large numbers, as botocore may send them
+        found = json.loads(body)  # NaN, Infinity and very large numbers, as botocore may send them
+        json.dumps(found, ensure_ascii=False).encode()  # lone surrogates fit no answer and no database
     except (ValueError, RecursionError):
         raise _wrong("Could not parse request body into json") from None
+    return found
 
 
 def _load_cbor(body: bytes) -> Any:
@@ -117,7 +121,7 @@ def _scalar(shape: Shape, value: Any, path: str) -> Any:
         if isinstance(value, str) and value.lower() in ("true", "false"):
             return value.lower() == "true"
     elif kind in _INTEGERS:
-        return _integer(value, path)
+        return _integer(value, _INTEGERS[kind], path)
     elif kind in _FLOATS:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
@@ -135,19 +139,14 @@ def _scalar(shape: Shape, value: Any, path: str) -> Any:
     raise _wrong(f"Expected a {kind}{_at(path)}, not {_kind(value)}")
 
 
-def _integer(value: Any, path: str) -> int:
-    if isinstance(value, bool):
-        raise _wrong(f"Expected an integer{_at(path)}, not a boolean")
-    if isinstance(value, int):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, str):
-        try:
-            return int(value) if len(value) < 20 else int("x")
-        except ValueError:
-            pass
-    raise _wrong(f"Expected an integer{_at(path)}, not {_kind(value)}")
+def _integer(value: Any, bits: int, path: str) -> int:
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not (is_whole or (isinstance(value, str) and _DIGITS.fullmatch(value))):
+        raise _wrong(f"Expected an integer{_at(path)}, not {_kind(value)}")
+    found = int(value)
+    if not -(1 << bits - 1) <= found < 1 << bits - 1:
+        raise _wrong(f"Expected an integer of {bits} bits{_at(path)}")
+    return found
 
 
 def _number(text: str, path: str) -> float:
@@ -277,11 +276,18 @@ def _text(shape: Shape, text: Any, path: str) -> Any:
 # XML
 
 
+class _PlainBuilder(ElementTree.TreeBuilder):
+    """Refuses document types, in whatever encoding they come: without them there are no entities to expand."""
+
+    def doctype(self, *_declared: str | None) -> None:
+        raise ValueError("a document type")
+
+
 def _load_xml(body: bytes) -> ElementTree.Element:
-    if len(body) > _XML_BYTES_LIMIT or b"<!DOCTYPE" in body or b"<!ENTITY" in body:
+    if len(body) > _XML_BYTES_LIMIT:
         raise AwsError("MalformedXML", "The XML you provided was not well-formed.", status=400)
     try:
-        return ElementTree.fromstring(body)  # noqa: S314  no document types, so no entities to expand
+        return ElementTree.fromstring(body, ElementTree.XMLParser(target=_PlainBuilder()))  # noqa: S314
     except (ElementTree.ParseError, ValueError, LookupError):
         raise AwsError("MalformedXML", "The XML you provided was not well-formed.", status=400) from None
 
@@ -352,7 +358,8 @@ def _query(route: Route, shape: StructureShape, request: Request, body: bytes) -
         raise AwsError("MalformedQueryString", "The query string contains a syntax error.", status=400) from None
     tree: dict[str, Any] = {}
     for name, value in pairs:
-        _plant(tree, name.split("."), value)
+        if all(path := name.split(".")):
+            _plant(tree, path, value)
     return _branches(shape, tree, route.protocol == models.EC2, "")
 
 

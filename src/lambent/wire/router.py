@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
 from botocore.model import OperationModel
 
-from lambent.base.http import Request
+from lambent.base.http import Headers, Request
 from lambent.wire import models
 from lambent.wire.errors import AwsError, not_built
 from lambent.wire.models import Service
 
+_SEGMENT = re.compile(r"[^/]+")
 _IGNORED_QUERY = frozenset({"x-id"})
 _RPC_V2 = re.compile(r"/service/([\w.]+)/operation/(\w+)")
 _LAMBDA_PATH = re.compile(r"/20\d\d-\d\d-\d\d/")
@@ -42,13 +43,64 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class _Leaf:
+    """An operation at the end of a path. Where several share one, query string and headers tell which is meant."""
+
     operation: OperationModel
     labels: tuple[str, ...]
     query: tuple[tuple[str, str | None], ...]  # what the query string must hold
-    depth: int = 0  # segments in front of a greedy label
+    parameters: tuple[str, ...]  # required members in the query string
+    headers: tuple[str, ...]  # required members in the headers
 
     def fits(self, query: Mapping[str, str]) -> bool:
         return all(name in query and (value is None or query[name] == value) for name, value in self.query)
+
+    def is_complete(self, query: Mapping[str, str], headers: Headers) -> bool:
+        """Whether all that is required stands there, as `x-amz-copy-source` that makes a PutObject a CopyObject."""
+        return all(name in query for name in self.parameters) and all(name in headers for name in self.headers)
+
+    @property
+    def required(self) -> int:
+        return len(self.parameters) + len(self.headers)
+
+    @property
+    def rank(self) -> tuple[int, int, bool, str]:
+        """What asks for most comes first, what is deprecated after its successor."""
+        return (-len(self.query), -self.required, self.operation.deprecated, self.operation.name)
+
+
+def _leaf(operation: OperationModel, labels: tuple[str, ...], query: tuple[tuple[str, str | None], ...]) -> _Leaf:
+    shape = operation.input_shape
+    required = [] if shape is None else [shape.members[name] for name in shape.required_members]
+    places = [(member.serialization.get("location"), member.serialization.get("name", "")) for member in required]
+    parameters = tuple(name for location, name in places if location == "querystring")
+    return _Leaf(operation, labels, query, parameters, tuple(name for location, name in places if location == "header"))
+
+
+def _choose(leaves: list[_Leaf], query: Mapping[str, str], headers: Headers) -> _Leaf | None:
+    """The operation that is meant; when all lack something, the one that lacks it least."""
+    fitting = [leaf for leaf in leaves if leaf.fits(query)]
+    for leaf in fitting:
+        if leaf.is_complete(query, headers):
+            return leaf
+    return min(fitting, key=lambda leaf: (-len(leaf.query), leaf.required), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """A path as sent, cut into its segments; empty ones do not count, except in a greedy label."""
+
+    text: str
+    segments: tuple[str, ...]
+    ends: tuple[int, ...]  # where each segment ends in `text`
+
+    @classmethod
+    def of(cls, text: str) -> _Path:
+        spans = [match.span() for match in _SEGMENT.finditer(text)]
+        return cls(text, tuple(text[start:end] for start, end in spans), tuple(end for _start, end in spans))
+
+    def rest(self, at: int) -> str:
+        """Everything behind the slash that ends the segment before `at`."""
+        return self.text[self.ends[at - 1] + 1 if at else 1 :]
 
 
 class RestRoutes:
@@ -65,11 +117,9 @@ class RestRoutes:
         wanted = tuple(pair for pair in wanted if pair[0] not in _IGNORED_QUERY)
         node = self._roots.setdefault(operation.http.get("method", "POST"), _Node())
         labels: list[str] = []
-        segments = [segment for segment in path.split("/") if segment]
-        for depth, segment in enumerate(segments):
+        for segment in _SEGMENT.findall(path):
             if segment.startswith("{") and segment.endswith("+}"):
-                node.greedy.append(_Leaf(operation, (*labels, segment[1:-2]), wanted, depth))
-                node.greedy.sort(key=lambda leaf: -len(leaf.query))
+                _insert(node.greedy, _leaf(operation, (*labels, segment[1:-2]), wanted))
                 return
             if segment.startswith("{"):
                 labels.append(segment[1:-1])
@@ -77,41 +127,45 @@ class RestRoutes:
                 node = node.label
             else:
                 node = node.literals.setdefault(segment, _Node())
-        node.leaves.append(_Leaf(operation, tuple(labels), wanted))
-        node.leaves.sort(key=lambda leaf: -len(leaf.query))
+        _insert(node.leaves, _leaf(operation, tuple(labels), wanted))
 
-    def find(self, method: str, path: str, query: Mapping[str, str]) -> tuple[OperationModel, dict[str, str]] | None:
+    def find(
+        self, method: str, path: str, query: Mapping[str, str], headers: Headers
+    ) -> tuple[OperationModel, dict[str, str]] | None:
         """The operation and its path labels. `path` is still percent-encoded."""
         root = self._roots.get(method)
         if root is None:
             return None
-        segments = [segment for segment in path.split("/") if segment]
-        found = self._walk(root, segments, 0, (), query)
+        found = _walk(root, _Path.of(path), 0, (), lambda leaves: _choose(leaves, query, headers))
         if found is None:
             return None
         leaf, values = found
         decoded = [urllib.parse.unquote(value) if "%" in value else value for value in values]
         return leaf.operation, dict(zip(leaf.labels, decoded, strict=True))
 
-    def _walk(
-        self, node: _Node, segments: list[str], at: int, values: tuple[str, ...], query: Mapping[str, str]
-    ) -> tuple[_Leaf, tuple[str, ...]] | None:
-        if at == len(segments):
-            for leaf in node.leaves:
-                if leaf.fits(query):
-                    return leaf, values
-            return None
-        literal = node.literals.get(segments[at])
-        if literal is not None and (found := self._walk(literal, segments, at + 1, values, query)):
+
+def _insert(leaves: list[_Leaf], leaf: _Leaf) -> None:
+    leaves.append(leaf)
+    leaves.sort(key=lambda leaf: leaf.rank)
+
+
+def _walk(
+    node: _Node, path: _Path, at: int, values: tuple[str, ...], choose: Callable[[list[_Leaf]], _Leaf | None]
+) -> tuple[_Leaf, tuple[str, ...]] | None:
+    """Down the tree from `node`, which stands for the first `at` segments: literals before labels before the rest."""
+    rest = path.rest(at)
+    if at < len(path.segments):
+        segment = path.segments[at]
+        literal = node.literals.get(segment)
+        if literal is not None and (found := _walk(literal, path, at + 1, values, choose)):
             return found
-        if node.label is not None:
-            found = self._walk(node.label, segments, at + 1, (*values, segments[at]), query)
-            if found:
-                return found
-        for leaf in node.greedy:
-            if leaf.fits(query):
-                return leaf, (*values, "/".join(segments[at:]))
-        return None
+        if node.label is not None and (found := _walk(node.label, path, at + 1, (*values, segment), choose)):
+            return found
+    if rest and (leaf := choose(node.greedy)):
+        return leaf, (*values, rest)
+    if at == len(path.segments) and (leaf := choose(node.leaves)):
+        return leaf, values
+    return None
 
 
 @cache
@@ -136,7 +190,7 @@ def route(request: Request, signing_name: str | None) -> Route:
         service = models.service(name)
         if service.protocol in (models.REST_JSON, models.REST_XML):
             query = dict(urllib.parse.parse_qsl(request.query, keep_blank_values=True)) if request.query else {}
-            found = rest_routes(name).find(request.method, request.path, query)
+            found = rest_routes(name).find(request.method, request.path, query, request.headers)
             if found is not None:
                 return Route(service, found[0], service.protocol, found[1])
     action = _action(request) if content_type in ("application/x-www-form-urlencoded", "") else None

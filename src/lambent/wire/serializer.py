@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,9 @@ from lambent.wire.router import Route
 from lambent.wire.values import ISO8601, RFC822, UNIX, format_timestamp
 
 Headers = list[tuple[str, str]]
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what no document may hold
+_REPLACEMENT = "\ufffd"
 
 _JSON_TYPES = {"1.0": "application/x-amz-json-1.0", "1.1": "application/x-amz-json-1.1"}
 _UNTYPED = frozenset(
@@ -53,15 +57,14 @@ def serialize_error(route: Route | None, error: AwsError, request_id: str) -> Re
         return _xml_error(protocol, error, shape, status, request_id)
     code = shape.name if shape is not None else error.code
     body = _error_body(protocol, error, shape, code)
+    further = [*_query_compatible(service, shape, status), *_error_headers(shape, error)]
     if protocol == models.CBOR:
-        headers = [*_headers("application/cbor", request_id), ("smithy-protocol", "rpc-v2-cbor")]
+        headers = [*_headers("application/cbor", request_id), ("smithy-protocol", "rpc-v2-cbor"), *further]
         return Response(status, headers, cbor2.dumps(body))
     kind = "application/json"
     if protocol == models.JSON and service is not None:
         kind = _JSON_TYPES[str(service.metadata.get("jsonVersion", "1.0"))]
-    headers = [*_headers(kind, request_id), ("x-amzn-ErrorType", code)]
-    headers += _query_compatible(service, shape, status)
-    headers += _error_headers(shape, error)
+    headers = [*_headers(kind, request_id), ("x-amzn-ErrorType", code), *further]
     return Response(status, headers, orjson.dumps(body))
 
 
@@ -82,21 +85,24 @@ def _error_body(protocol: str, error: AwsError, shape: Shape | None, code: str) 
     body: dict[str, Any] = {}
     members = shape.members if isinstance(shape, StructureShape) else {}
     if protocol != models.REST_JSON:
-        namespace = ""
-        body["__type"] = namespace + code
+        body["__type"] = code
     elif "Type" in members and error.code not in _UNTYPED:
         fault = error.fields.get("Type") or ("User" if _status(shape) < 500 else "Service")
         body["Type"] = fault
     for name, value in error.fields.items():
         member = members.get(name)
-        if name != "Type" and value is not None and not (member is not None and "location" in member.serialization):
+        if name == "Type" or value is None or (member is not None and "location" in member.serialization):
+            continue
+        if member is None:
             body[name] = value
+        else:
+            body[name] = _cbor_value(member, value) if protocol == models.CBOR else _document(member, value, UNIX)
     spelling = next((name for name in members if name.lower() == "message"), None)
     if spelling is None:
         spelling = "message" if protocol != models.CBOR else "Message"
     if error.code == "AccessDeniedException" and error.message is None:
         spelling = "Message"
-    body[spelling] = error.message
+    body[spelling] = None if error.message is None else _encodable(error.message)
     return body
 
 
@@ -136,8 +142,13 @@ def _xml_error(protocol: str, error: AwsError, shape: Shape | None, status: int,
     return Response(status, [("Content-Type", "text/xml"), header], _declared(text))
 
 
+def _encodable(text: str) -> str:
+    """`text` without lone surrogates, which UTF-8 cannot hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _declared(text: str) -> bytes:
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode()
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{_NOT_XML.sub(_REPLACEMENT, text)}'.encode()
 
 
 # REST
@@ -233,7 +244,7 @@ def _document(shape: Shape, value: Any, form: str) -> Any:
 
 
 def _cbor(shape: Shape, value: Any) -> bytes:
-    return cbor2.dumps(_cbor_value(shape, value), timezone=None, datetime_as_timestamp=True)
+    return cbor2.dumps(_cbor_value(shape, value))
 
 
 def _cbor_value(shape: Shape, value: Any) -> Any:

@@ -14,6 +14,15 @@ from lambent.wire import constraints
 from lambent.wire.errors import AwsError
 
 _CONSTRAINED = ("min", "max", "pattern", "enum")
+_NOT_NULL = "Member must not be null"
+_CLASS = re.compile(r"\\p\{(\w+)\}")
+_CLASSES = {
+    "L": r"\w",
+    "N": r"\w",
+    "Z": r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
+    "Alpha": "a-zA-Z",
+    "Alnum": "a-zA-Z0-9",
+}
 _NUMBERS = ("integer", "long", "short", "byte", "float", "double")
 
 
@@ -41,7 +50,7 @@ def _structure(operation: OperationModel, shape: StructureShape, value: Mapping[
         where = f"{path}.{_lower(name)}" if path else _lower(name)
         if name not in value:
             if name in required:
-                yield f"Value null at '{where}' failed to satisfy constraint: Member must not be null"
+                yield f"Value null at '{where}' failed to satisfy constraint: {_NOT_NULL}"
             continue
         yield from _member(operation, shape, name, member, value[name], where)
 
@@ -50,7 +59,7 @@ def _member(operation: OperationModel, parent: Shape, name: str, shape: Shape, v
     if constraints.is_checked_elsewhere(operation.name, path):
         return
     for violation in _violations(shape, value):
-        yield f"Value {_quote(shape, value)} at '{path}' failed to satisfy constraint: {violation}"
+        yield f"{_failed(shape, value, path)}: {violation}"
     if isinstance(shape, StructureShape):
         yield from _structure(operation, shape, value, path)
     elif isinstance(shape, ListShape):
@@ -64,23 +73,40 @@ def _elements(operation: OperationModel, shape: ListShape, value: list[Any], pat
     if isinstance(member, StructureShape):
         for number, item in enumerate(value, 1):
             yield from _structure(operation, member, item, f"{path}.{number}.member")
-    elif any(next(iter(_violations(member, item)), None) for item in value):
-        yield (
-            f"Value {_quote(shape, value)} at '{path}' failed to satisfy constraint: "
-            f"Member must satisfy constraint: [{', '.join(_all(member))}]"
-        )
+    elif own := constraints.own_list(operation.name, path):
+        printed, further = own
+        if any(item not in printed and item not in further for item in value):
+            yield f"{_failed(shape, value, path)}: {_enum(printed)}"
+    elif any(_is_broken(member, item) for item in value):
+        further_rule = [] if constraints.is_nullable(member) else [_NOT_NULL]
+        yield f"{_failed(shape, value, path)}: Member must satisfy constraint: [{_joined(_all(member) + further_rule)}]"
 
 
 def _entries(operation: OperationModel, shape: MapShape, value: Mapping[str, Any], path: str) -> Iterable[str]:
-    for what, part, items in (("keys", shape.key, list(value)), ("value", shape.value, list(value.values()))):
-        if isinstance(part, StructureShape):
-            for key, item in value.items():
-                yield from _structure(operation, part, item, f"{path}.{key}.member")
-        elif any(next(iter(_violations(part, item)), None) for item in items):
-            yield (
-                f"Value {_quote(shape, value)} at '{path}' failed to satisfy constraint: "
-                f"Map {what} must satisfy constraint: [{', '.join(_all(part))}]"
-            )
+    if any(_is_broken(shape.key, key) for key in value):
+        yield f"{_failed(shape, value, path)}: Map keys must satisfy constraint: [{_joined(_all(shape.key))}]"
+    part = shape.value
+    if isinstance(part, StructureShape):
+        for key, item in value.items():
+            yield from _structure(operation, part, item, f"{path}.{key}.member")
+    elif any(_is_broken(part, item) for item in value.values()):
+        rules = _joined([*_all(part), _NOT_NULL])
+        yield f"{_failed(shape, value, path)}: Map value must satisfy constraint: [{rules}]"
+
+
+def _is_broken(shape: Shape, value: Any) -> bool:
+    return next(iter(_violations(shape, value)), None) is not None
+
+
+def _failed(shape: Shape, value: Any, path: str) -> str:
+    return f"Value '{_render(shape, value)}' at '{path}' failed to satisfy constraint"
+
+
+def _enum(values: Iterable[str]) -> str:
+    return f"Member must satisfy enum value set: [{_joined(values)}]"
+
+
+_joined = ", ".join
 
 
 def _violations(shape: Shape, value: Any) -> Iterable[str]:
@@ -96,8 +122,8 @@ def _violations(shape: Shape, value: Any) -> Iterable[str]:
             yield f"Member must have value greater than or equal to {low}"
         return
     if kind == "string" and metadata.get("enum"):
-        if value not in metadata["enum"]:
-            yield f"Member must satisfy enum value set: [{', '.join(constraints.enum_order(shape))}]"
+        if not constraints.allows(shape, value):
+            yield _enum(constraints.enumeration(shape))
         return
     if kind in ("string", "blob", "list", "map"):
         too_long = high is not None and len(value) > high
@@ -105,8 +131,8 @@ def _violations(shape: Shape, value: Any) -> Iterable[str]:
             yield f"Member must have length less than or equal to {high}"
         if low is not None and len(value) < low:
             yield f"Member must have length greater than or equal to {low}"
-        pattern = metadata.get("pattern")
-        if pattern is not None and kind == "string" and not _matches(pattern, value, too_long):
+        pattern = constraints.pattern(shape)
+        if pattern is not None and kind == "string" and not _matches(shape, value, too_long):
             yield f"Member must satisfy regular expression pattern: {pattern}"
 
 
@@ -115,48 +141,49 @@ def _all(shape: Shape) -> list[str]:
     metadata, kind = shape.metadata, shape.type_name
     found = []
     if metadata.get("enum"):
-        found.append(f"Member must satisfy enum value set: [{', '.join(constraints.enum_order(shape))}]")
+        found.append(_enum(constraints.enumeration(shape)))
     measure = "value" if kind in _NUMBERS else "length"
     if "max" in metadata:
         found.append(f"Member must have {measure} less than or equal to {metadata['max']}")
     if "min" in metadata:
         found.append(f"Member must have {measure} greater than or equal to {metadata['min']}")
-    if "pattern" in metadata:
-        found.append(f"Member must satisfy regular expression pattern: {metadata['pattern']}")
-    if kind != "map":
-        found.append("Member must not be null")
+    if pattern := constraints.pattern(shape):
+        found.append(f"Member must satisfy regular expression pattern: {pattern}")
     return found
 
 
-def _matches(pattern: str, value: str, too_long: bool) -> bool:
+def _matches(shape: Shape, value: str, too_long: bool) -> bool:
     # A value far beyond its length limit is not run through a pattern: that is where expressions blow up.
     if too_long and len(value) > 2048:
         return False
-    compiled = _compiled(pattern)
-    return compiled is None or compiled.fullmatch(value) is not None
+    compiled = [_compiled(pattern) for pattern in constraints.patterns(shape)]
+    return any(expression is None or expression.fullmatch(value) for expression in compiled)
 
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str] | None:
-    """A Java expression as Python's; None for the few that Python does not know."""
-    translated = pattern.replace(r"\p{L}\p{Z}\p{N}", r"\w\s").replace(r"\p{L}", r"[^\W\d_]").replace(r"\p{N}", r"\d")
-    translated = translated.replace(r"\p{Alpha}", "[a-zA-Z]").replace(r"\p{Alnum}", "[a-zA-Z0-9]")
+    """A Java expression as Python's; None for the few that Python does not know.
+
+    Classes of letters and digits become `\\w`, which takes in a little more.
+    """
+    translated = _CLASS.sub(lambda match: _CLASSES.get(match[1], match[0]), pattern)
     try:
         return re.compile(translated, re.ASCII if translated == pattern else 0)
     except re.error:
         return None
 
 
-def _quote(shape: Shape, value: Any) -> str:
-    """A value as AWS prints it; a sensitive one is not shown."""
-    return f"'{'***' if shape.metadata.get('sensitive') else _render(value)}'"
-
-
-def _render(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}={_render(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_render(item) for item in value) + "]"
+def _render(shape: Shape, value: Any) -> str:
+    """A value as AWS prints it; what is sensitive, or holds something sensitive, is not shown."""
+    if shape.metadata.get("sensitive"):
+        return "***"
+    if isinstance(shape, StructureShape):
+        parts = [f"{name}={_render(shape.members[name], item)}" for name, item in value.items()]
+        return "{" + _joined(parts) + "}"
+    if isinstance(shape, MapShape):
+        return "{" + _joined(f"{_render(shape.key, key)}={_render(shape.value, value[key])}" for key in value) + "}"
+    if isinstance(shape, ListShape):
+        return "[" + _joined(_render(shape.member, item) for item in value) + "]"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, bytes):

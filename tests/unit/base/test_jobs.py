@@ -175,6 +175,21 @@ async def test_finishing_is_part_of_the_handlers_transaction(db):
     await jobs.stop()
 
 
+async def test_a_finished_job_costs_no_second_write(db, monkeypatch):
+    worker, writes, plain = Worker(db), [], SqliteDatabase.write
+
+    async def spy(self, work):
+        writes.append(work)
+        return await plain(self, work)
+
+    await worker.jobs.start()
+    monkeypatch.setattr(SqliteDatabase, "write", spy)
+    await worker.enqueue()
+    await worker.until(1)
+    await worker.jobs.stop()
+    assert len(writes) == 2  # to enqueue and to finish
+
+
 async def test_no_more_than_so_many_at_once(db):
     jobs, running, most = Jobs(db, FakeClock(), at_once=3), 0, 0
 

@@ -218,12 +218,12 @@ async def test_the_environment_is_measured_in_bytes(lab):
 
 
 async def test_the_environment_stays_until_it_is_replaced(lab):
-    created = await lab.create("f", **environment({"A": "1", "B": "2"}))
-    assert created["Environment"] == {"Variables": {"A": "1", "B": "2"}}
+    created = await lab.create("f", **environment({"AA": "1", "BB": "2"}))
+    assert created["Environment"] == {"Variables": {"AA": "1", "BB": "2"}}
     await lab.ready("f")
     for given, shown in (
-        ({"Description": "d"}, {"A": "1", "B": "2"}),
-        (environment({"C": "3"}), {"C": "3"}),
+        ({"Description": "d"}, {"AA": "1", "BB": "2"}),
+        (environment({"CC": "3"}), {"CC": "3"}),
         (environment({}), {}),
         ({"Environment": {}}, {}),
     ):

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from botocore import parsers, serialize
-from botocore.awsrequest import create_request_object, prepare_request_dict
+from botocore.awsrequest import HeadersDict, create_request_object, prepare_request_dict
 
 from lambent.base.http import Headers, Request, Response
 from lambent.wire import models, parser, router, serializer
@@ -56,8 +56,7 @@ def received(service: str, request: Request) -> tuple[Route, dict[str, Any]]:
 def read_response(route: Route, response: Response) -> dict[str, Any]:
     """What botocore makes of a response, metadata included."""
     reader = parsers.create_parser(route.protocol)
-    headers = {name.lower(): value for name, value in response.headers}
-    fields = {"status_code": response.status, "headers": headers, "body": response.body}
+    fields = {"status_code": response.status, "headers": HeadersDict(response.headers), "body": response.body}
     found: dict[str, Any] = reader.parse(fields, route.operation.output_shape)
     return found
 
@@ -66,9 +65,10 @@ def answered(service: str, operation: str, result: Mapping[str, Any], protocol: 
     """`result` through Lambent's serializer and botocore's parser, without the metadata."""
     known = models.service(service)
     route = Route(known, known.operation(operation), protocol or known.protocol)
-    found = read_response(route, serializer.serialize(route, result, REQUEST_ID))
-    metadata = found.pop("ResponseMetadata")
-    assert metadata.get("RequestId") == REQUEST_ID
+    response = serializer.serialize(route, result, REQUEST_ID)
+    assert REQUEST_ID in dict(response.headers).values()
+    found = read_response(route, response)
+    del found["ResponseMetadata"]
     return found
 
 

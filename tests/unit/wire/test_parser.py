@@ -69,6 +69,7 @@ ROUND_TRIPS: list[tuple[str, str, dict[str, Any]]] = [
             "Body": b"\x00\xffdata",
             "ContentType": "text/plain",
             "CacheControl": "no-cache",
+            "ContentLength": 6,
             "Metadata": {"one": "1", "two": "zwei"},
             "Expires": MOMENT,
             "BucketKeyEnabled": True,
@@ -232,7 +233,8 @@ def _refusal(service: str, method: str, target: str, headers: dict[str, str], bo
 
 @pytest.mark.parametrize(
     "body",
-    [b"{", b"[]", b"\xff", b'"x"', b'{"Timeout": "x"}', b'{"Timeout": 1.5}', b'{"Layers": {}}', b'{"Timeout": true}',
+    [b"{", b"[]", b"\xff", b'"x"', b'{"Timeout": "x"}', b'{"Timeout": 1.5}', b'{"Layers": {}}', b'{"Timeout": true}', b'{"Timeout": 2147483648}',
+     b'{"Timeout": 1e300}', b'{"Timeout": "\xd9\xa3"}', b'{"Timeout": NaN}', b'{"Description": "\\ud800"}',
      b'{"Environment": []}', b'{"Code": {"ZipFile": "!"}}', b'{"Publish": 1}', b'{"Environment": {"Variables": 1}}',
      b"[" * 100_000, b'{"Code":' * 50_000],
 )  # fmt: skip
