@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from lambent.base.clock import Clock
 
-KEPT = 10_000  # events per log group
+KEPT_EVENTS = 10_000  # per log group
+KEPT_GROUP = 2 << 20  # characters of one log group
+KEPT_ALL = 32 << 20  # characters of all log groups together
+FRAME_LIMIT = 1 << 20  # bytes of one framed message
 LINE_LIMIT = 262_144  # bytes: CloudWatch's limit of one event; longer lines are cut into several
 
 _FRAME_MARK = b"\xa5\x5a\x00"  # AWS's framing: mark and level (4 bytes), length (4), microseconds (8), message
@@ -23,13 +26,29 @@ class LogEvent:
     message: str
 
 
-class LogBook:
-    """The newest events of every log group, in memory and bounded."""
+class _Group:
+    """The newest events of one log group."""
 
-    def __init__(self, clock: Clock, kept: int = KEPT) -> None:
+    __slots__ = ("events", "size")
+
+    def __init__(self) -> None:
+        self.events: deque[LogEvent] = deque()
+        self.size = 0  # characters
+
+
+class LogBook:
+    """The newest events of every log group, in memory and bounded: the group that was silent longest goes first."""
+
+    def __init__(
+        self, clock: Clock, *, events: int = KEPT_EVENTS, group: int = KEPT_GROUP, everything: int = KEPT_ALL
+    ) -> None:
+        """Keeps up to `events` events and `group` characters of each group, `everything` characters in all."""
         self._clock = clock
-        self._kept = kept
-        self._groups: dict[tuple[str, str, str], deque[LogEvent]] = {}
+        self._most_events = events
+        self._most_of_group = group
+        self._most = everything
+        self._groups: OrderedDict[tuple[str, str, str], _Group] = OrderedDict()
+        self._size = 0
         self._sequence = 0
 
     def writer(self, account: str, region: str, group: str, stream: str) -> Callable[[str], None]:
@@ -37,20 +56,35 @@ class LogBook:
         key = (account, region, group)
 
         def write(message: str) -> None:
-            self._sequence += 1
-            events = self._groups.get(key)
-            if events is None:
-                events = self._groups[key] = deque(maxlen=self._kept)
-            events.append(LogEvent(self._sequence, int(self._clock.time() * 1000), stream, message))
+            self._append(key, stream, message)
 
         return write
 
+    def _append(self, key: tuple[str, str, str], stream: str, message: str) -> None:
+        self._sequence += 1
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group()
+        else:
+            self._groups.move_to_end(key)
+        group.events.append(LogEvent(self._sequence, int(self._clock.time() * 1000), stream, message))
+        group.size += len(message)
+        self._size += len(message)
+        while len(group.events) > self._most_events or (group.size > self._most_of_group and len(group.events) > 1):
+            gone = len(group.events.popleft().message)
+            group.size -= gone
+            self._size -= gone
+        while self._size > self._most and len(self._groups) > 1:
+            self._size -= self._groups.popitem(last=False)[1].size
+
     def read(self, account: str, region: str, group: str, after: int = 0, limit: int = 1000) -> list[LogEvent]:
         """Up to `limit` events with a sequence above `after`, oldest first; without `after` the newest ones."""
-        events = self._groups.get((account, region, group), ())
+        found = self._groups.get((account, region, group))
+        if found is None:
+            return []
         if not after:
-            return list(events)[-limit:]
-        return [event for event in events if event.sequence > after][:limit]
+            return list(found.events)[-limit:]
+        return [event for event in found.events if event.sequence > after][:limit]
 
 
 class LineAssembler:
@@ -82,7 +116,11 @@ class LineAssembler:
         if buffer.startswith(_FRAME_MARK):
             if len(buffer) < _FRAME_HEAD:
                 return None
-            end = _FRAME_HEAD + int.from_bytes(buffer[4:8], "big")
+            length = int.from_bytes(buffer[4:8], "big")
+            if length > FRAME_LIMIT:  # no frame of the client: a function that plays with the format
+                self._buffer = buffer[_FRAME_HEAD:]
+                return _text(buffer[:_FRAME_HEAD])
+            end = _FRAME_HEAD + length
             if len(buffer) < end:
                 return None
             self._buffer = buffer[end:]

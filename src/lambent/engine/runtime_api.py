@@ -130,6 +130,9 @@ class RuntimeApi:
         return _error(400, "InvalidRequestID", "Invalid request ID")
 
     def _failure(self, request_id: str, request: Request) -> Response:
+        if len(request.body) > RESPONSE_LIMIT:
+            self._host.runtime_too_large(request_id)
+            return self._entity_too_large()
         error_type = request.headers.get("lambda-runtime-function-error-type") or "Function.Unknown"
         if self._host.runtime_failed(request_id, error_type, request.body):
             return _ACCEPTED

@@ -68,7 +68,7 @@ def test_any_cut_gives_the_same_messages(pieces: list[tuple[str, bytes]], cuts: 
 
 
 def test_the_book_is_bounded_and_read_by_sequence() -> None:
-    book = LogBook(SystemClock(), kept=3)
+    book = LogBook(SystemClock(), events=3)
     write = book.writer("000000000000", "us-east-1", "/aws/lambda/f", "stream")
     for number in range(5):
         write(f"{number}\n")
@@ -77,3 +77,25 @@ def test_the_book_is_bounded_and_read_by_sequence() -> None:
     newer = book.read("000000000000", "us-east-1", "/aws/lambda/f", after=events[0].sequence, limit=1)
     assert [event.message for event in newer] == ["3\n"]
     assert book.read("111111111111", "us-east-1", "/aws/lambda/f") == []
+
+
+def test_a_forged_frame_cannot_make_the_server_hoard() -> None:
+    forged = b"\xa5\x5a\x00\x03" + b"\xff\xff\xff\xff" + bytes(8)
+    lines = LineAssembler()
+    found = list(lines.feed(forged))
+    for _ in range(100):
+        found += lines.feed(b"x" * 65536)
+    assert len(lines._buffer) <= LINE_LIMIT
+    assert sum(map(len, found)) >= 99 * 65536 - LINE_LIMIT
+
+
+def test_the_size_of_a_group_and_of_all_is_bounded() -> None:
+    book = LogBook(SystemClock(), group=100, everything=250)
+    for name in ("a", "b", "c", "d"):
+        write = book.writer("000000000000", "us-east-1", name, "stream")
+        for _ in range(5):
+            write("x" * 30)
+    kept = {name: len(book.read("000000000000", "us-east-1", name)) for name in "abcd"}
+    assert kept == {"a": 0, "b": 0, "c": 3, "d": 3}
+    book.writer("000000000000", "us-east-1", "huge", "stream")("x" * 1000)
+    assert len(book.read("000000000000", "us-east-1", "huge")) == 1
