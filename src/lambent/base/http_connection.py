@@ -28,6 +28,8 @@ _VIEW_FROM = 2048
 _CHUNKED = -1
 _CLOSE = "Connection: close\r\n"
 _KEEP = "Connection: keep-alive\r\n"
+_HEADERS_TOO_LARGE = plain(431, "The headers of the request are too large.")
+_FAILED = plain(500, "Internal server error.")
 
 
 class Listener(Protocol):
@@ -187,7 +189,7 @@ class Connection(asyncio.Protocol):
             self._refuse_malformed(str(error))
             return end
         if self._run > self._listener.max_header_bytes:
-            self._refuse(plain(431, "The headers of the request are too large."))
+            self._refuse(_HEADERS_TOO_LARGE)
         elif not self._headed or self._begin():
             if self._remaining < 0 and self._received > self._limit:
                 self._refuse_too_large()
@@ -249,7 +251,7 @@ class Connection(asyncio.Protocol):
             refusal = self._app.admit(request)
         except Exception:
             _log.exception("%s %s failed", request.method, request.path)
-            refusal = plain(500, "Internal server error.")
+            refusal = _FAILED
         if refusal is not None:
             self._refuse(refusal)
             return False
@@ -285,14 +287,18 @@ class Connection(asyncio.Protocol):
 
     def _complete(self) -> None:
         """The request is complete: hand it to the application."""
-        request, self._request = self._request, None
+        request = self._request
         assert request is not None
+        if self._pairs:
+            if sum(len(name) + len(value) + 4 for name, value in self._pairs) > self._listener.max_header_bytes:
+                self._refuse(_HEADERS_TOO_LARGE)
+                return
+            request.trailers, self._pairs = Headers(self._pairs), []
+        self._request = None
         self._ended, self._expecting, self._remaining, self._run = False, False, 0, 0
         if self._received:
             request.body = self._body if self._buffer is None else self._buffer.getvalue()
             self._body, self._buffer, self._received = b"", None, 0
-        if self._pairs:
-            request.trailers, self._pairs = Headers(self._pairs), []
         exchange = self._current = Exchange(self, request)
         if self._eof:
             exchange.client_left(for_good=False)
@@ -300,7 +306,7 @@ class Connection(asyncio.Protocol):
             self._app.handle(exchange)
         except Exception:
             _log.exception("%s %s failed", request.method, request.path)
-            exchange.respond(plain(500, "Internal server error."))
+            exchange.respond(_FAILED)
 
     def answer(self, request: Request, response: Response) -> None:
         """Write the answer of the current exchange and go on with the next request."""
@@ -319,7 +325,7 @@ class Connection(asyncio.Protocol):
             response = self._app.malformed(reason)
         except Exception:
             _log.exception("the answer to a malformed request failed")
-            response = plain(500, "Internal server error.")
+            response = _FAILED
         self._refuse(response)
 
     def _refuse_too_large(self) -> None:
@@ -328,7 +334,7 @@ class Connection(asyncio.Protocol):
             response = self._app.too_large(self._request)
         except Exception:
             _log.exception("%s %s failed", self._request.method, self._request.path)
-            response = plain(500, "Internal server error.")
+            response = _FAILED
         self._refuse(response)
 
     def _refuse(self, response: Response) -> None:
@@ -357,7 +363,7 @@ class Connection(asyncio.Protocol):
             head = encode_head(response, connection, head_only)
         except Exception:
             _log.exception("a response cannot be sent")
-            response = plain(500, "Internal server error.")
+            response = _FAILED
             head = encode_head(response, connection, head_only)
         body = response.body
         if not body or head_only or response.status in BODILESS:

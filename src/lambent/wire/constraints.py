@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from botocore.model import Shape
+from collections.abc import Iterable
+
+from botocore.model import Shape, StructureShape
 
 # (operation, member) whose constraints the service itself checks, in other words than the generic ones.
 _ELSEWHERE = {
@@ -52,6 +54,14 @@ _PATTERNS = {
     ),
 }
 
+# Members in the order in which the service reports them, where that is not the model's.
+_ORDERS = {
+    "PublishLayerVersionRequest": (
+        *("LayerName", "Description", "Content"),
+        *("CompatibleRuntimes", "LicenseInfo", "CompatibleArchitectures"),
+    ),
+}
+
 # Elements of lists whose refusals do not end in "Member must not be null".
 _NULLABLE = frozenset(("SubnetId", "SecurityGroupId"))
 
@@ -59,6 +69,12 @@ _NULLABLE = frozenset(("SubnetId", "SecurityGroupId"))
 def is_checked_elsewhere(operation: str, path: str) -> bool:
     """Whether the control plane checks the member at `path` ("memorySize") itself."""
     return (operation, path) in _ELSEWHERE
+
+
+def members(shape: StructureShape) -> Iterable[tuple[str, Shape]]:
+    """The members of `shape` in the order in which the service reports what is wrong with them."""
+    order = _ORDERS.get(shape.name)
+    return shape.members.items() if order is None else [(name, shape.members[name]) for name in order]
 
 
 def is_nullable(shape: Shape) -> bool:

@@ -28,7 +28,6 @@ OwnHandler = Callable[[Request], Awaitable[Response]]
 INVOKE_LIMIT = 6_291_456  # bytes of a synchronous payload
 UPLOAD_LIMIT = 70_167_211  # bytes of a request that carries a zip
 _OTHER_LIMIT = 16 << 20
-_STORE_LIMIT = 5 << 30  # services that stream, such as S3, take what a single PUT may hold
 _OWN_PREFIX = "/_lambent/"
 _LIMITS = (
     (re.compile(r"/2015-03-31/functions/[^/]+/invocations/?"), INVOKE_LIMIT, "InvokeFunction"),

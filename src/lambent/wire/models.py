@@ -16,15 +16,32 @@ REST_JSON, REST_XML, QUERY, EC2, JSON, CBOR = "rest-json", "rest-xml", "query", 
 
 # Where the name in the credential scope is not the name of the model, or stands for several.
 _SIGNING_NAMES = {
-    "apigateway": ("apigateway", "apigatewayv2"),
+    "access-analyzer": ("accessanalyzer",),
+    "airflow": ("mwaa",),
     "aoss": ("opensearchserverless",),
+    "apigateway": ("apigateway", "apigatewayv2"),
+    "appconfig": ("appconfig", "appconfigdata"),
+    "aps": ("amp",),
+    "bedrock": ("bedrock", "bedrock-runtime", "bedrock-agent", "bedrock-agent-runtime"),
+    "cassandra": ("keyspaces", "keyspacesstreams"),
+    "cloudcontrolapi": ("cloudcontrol",),
     "dynamodb": ("dynamodb", "dynamodbstreams"),
+    "elasticfilesystem": ("efs",),
     "elasticloadbalancing": ("elbv2", "elb"),
+    "elasticmapreduce": ("emr",),
     "email": ("ses",),
+    "es": ("opensearch", "es"),
+    "iotdata": ("iot-data",),
+    "kinesisanalytics": ("kinesisanalyticsv2", "kinesisanalytics"),
     "lambda": ("lambda", "lambda-core", "lambda-web", "lambda-microvms"),
+    "mobiletargeting": ("pinpoint",),
     "monitoring": ("cloudwatch",),
+    "servicequotas": ("service-quotas",),
+    "ses": ("sesv2", "ses"),
+    "sso": ("sso-admin",),
     "states": ("stepfunctions",),
     "tagging": ("resourcegroupstaggingapi",),
+    "timestream": ("timestream-query", "timestream-write"),
 }
 
 

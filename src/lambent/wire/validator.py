@@ -27,7 +27,7 @@ _NUMBERS = ("integer", "long", "short", "byte", "float", "double")
 
 
 def validate(operation: OperationModel, parameters: Mapping[str, Any]) -> None:
-    """Raise ValidationException (400) with every violation, in the order of the model's members."""
+    """Raise ValidationException (400) with every violation, in the order of the members."""
     shape = operation.input_shape
     if shape is None:
         return
@@ -46,16 +46,16 @@ def _lower(name: str) -> str:
 
 def _structure(operation: OperationModel, shape: StructureShape, value: Mapping[str, Any], path: str) -> Iterable[str]:
     required = shape.required_members
-    for name, member in shape.members.items():
+    for name, member in constraints.members(shape):
         where = f"{path}.{_lower(name)}" if path else _lower(name)
         if name not in value:
             if name in required:
                 yield f"Value null at '{where}' failed to satisfy constraint: {_NOT_NULL}"
             continue
-        yield from _member(operation, shape, name, member, value[name], where)
+        yield from _member(operation, member, value[name], where)
 
 
-def _member(operation: OperationModel, parent: Shape, name: str, shape: Shape, value: Any, path: str) -> Iterable[str]:
+def _member(operation: OperationModel, shape: Shape, value: Any, path: str) -> Iterable[str]:
     if constraints.is_checked_elsewhere(operation.name, path):
         return
     for violation in _violations(shape, value):

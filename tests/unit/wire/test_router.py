@@ -163,6 +163,26 @@ def test_a_service_of_one_name_and_two_models() -> None:
     assert (streams.service.name, streams.operation.name) == ("dynamodbstreams", "GetRecords")
 
 
+@pytest.mark.parametrize(
+    ("service", "operation", "scope"),
+    [
+        ("efs", "DescribeFileSystems", "elasticfilesystem"),
+        ("opensearch", "ListDomainNames", "es"),
+        ("sesv2", "ListEmailIdentities", "ses"),
+        ("ses", "ListIdentities", "ses"),
+        ("ses", "ListIdentities", "email"),
+        ("bedrock-runtime", "InvokeModel", "bedrock"),
+        ("apigatewayv2", "GetApis", "apigateway"),
+        ("stepfunctions", "ListStateMachines", "states"),
+        ("elbv2", "DescribeTargetGroups", "elasticloadbalancing"),
+        ("timestream-write", "ListDatabases", "timestream"),
+    ],
+)
+def test_services_that_sign_by_another_name(service: str, operation: str, scope: str) -> None:
+    route = router.route(client_request(service, operation, _dummies(service, operation)), scope)
+    assert (route.service.name, route.operation.name) == (service, operation)
+
+
 @pytest.mark.parametrize("service", ["nonsense", "", "Lambda", "../lambda"])
 def test_services_that_aws_does_not_have(service: str) -> None:
     error = _refusal("GET", "/", service)
