@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support import Server, clean_environment, create, invoke
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="these tests give root up themselves")
