@@ -21,13 +21,23 @@ _BACKLOG = 1024
 class HttpServer:
     """Listeners and connections of one application. Costs no task, and no timer unless it has an `idle_timeout`."""
 
-    def __init__(self, app: Application, *, max_header_bytes: int = 65_536, idle_timeout: float | None = None) -> None:
-        """`idle_timeout`: seconds without a byte, one to two times as many, after which a connection is closed while
+    def __init__(
+        self,
+        app: Application,
+        *,
+        max_header_bytes: int = 65_536,
+        max_connections: int | None = None,
+        idle_timeout: float | None = None,
+    ) -> None:
+        """Connections beyond `max_connections` are cut: each may hold a whole body in memory.
+
+        `idle_timeout`: seconds without a byte, one to two times as many, after which a connection is closed while
         the client is to send something. Requests that wait for their answer are never touched.
         """
         self.app = app
         self.max_header_bytes = max_header_bytes
         self.stopping = False
+        self._max_connections = max_connections
         self._idle_timeout = idle_timeout
         self._connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
@@ -81,6 +91,8 @@ class HttpServer:
         self._connections.add(connection)
         if self.stopping:  # accepted by the kernel before the listener closed
             connection.close()
+        elif self._max_connections is not None and len(self._connections) > self._max_connections:
+            connection.abort()
         elif self._idle_timeout is not None and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._idle_timeout, self._tick)
 

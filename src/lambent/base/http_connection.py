@@ -418,10 +418,9 @@ class Connection(asyncio.Protocol):
 
     def tick(self) -> None:
         """Close if the client owed something, and sent nothing, ever since the last tick."""
-        waits = self._current is None and not self._paused and not self._ending
-        if waits and self._quiet:
+        if self._quiet:
             self.close()
-        self._quiet = waits
+        self._quiet = self._current is None and not self._paused and not self._ending
 
     def close(self) -> None:
         """Close when everything written has been sent."""

@@ -24,6 +24,7 @@ from lambent.engine.sandbox import Assignment, Exit, Sandbox, SandboxError
 from lambent.engine.variables import environment
 
 INIT_SECONDS = 10.0  # AWS's cap on the init phase of an on-demand environment
+RUNTIME_CONNECTIONS = 8  # of one runtime; clients use one or two, and each can hold tens of megabytes of the server
 FREEZE_SECONDS = 0.01  # an idle environment that gets no further event within this time is frozen
 
 _log = logging.getLogger("lambent.environment")
@@ -97,7 +98,7 @@ class Environment:
         self._reports = reports_for(function, clock)
         self._lines = LineAssembler()
         self._loop = asyncio.get_running_loop()
-        self._api = HttpServer(RuntimeApi(self))
+        self._api = HttpServer(RuntimeApi(self), max_connections=RUNTIME_CONNECTIONS)
         self._give: Callable[[Invocation], None] | None = None
         self._current: Invocation | None = None
         self._timeout: asyncio.TimerHandle | None = None

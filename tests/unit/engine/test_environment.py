@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent.base.clock import SystemClock
-from lambent.engine.environment import TRANSITIONS, Environment, State, describe_exit
+from lambent.engine.environment import RUNTIME_CONNECTIONS, TRANSITIONS, Environment, State, describe_exit
 from lambent.engine.invocation import Invocation, Outcome, Tail
 from lambent.engine.runtimes import Runtime
 from lambent.engine.sandbox import Exit
@@ -248,3 +248,15 @@ def test_exits_in_awss_words(code: int, text: str) -> None:
 def test_the_dead_stay_dead_and_everybody_can_die(first: State, second: State) -> None:
     assert State.DEAD in TRANSITIONS[first] or first is State.DEAD
     assert second not in TRANSITIONS[State.DEAD]
+
+
+async def test_a_runtime_cannot_hoard_connections(stage: Stage) -> None:
+    await stage.ready()
+    opened = [await asyncio.open_connection("127.0.0.1", stage.sandbox.port) for _ in range(RUNTIME_CONNECTIONS)]
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.sandbox.port)
+    with pytest.raises(OSError):
+        writer.write(b"GET /2018-06-01/ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        if not await reader.read(1):
+            raise ConnectionResetError
+    for _reader, extra in [*opened, (reader, writer)]:
+        extra.close()
