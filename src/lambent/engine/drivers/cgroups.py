@@ -91,6 +91,25 @@ def _kill_all(processes: list[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+def _group_name(tag: str) -> str:
+    """Of the parent of a server's groups: whose data directory, and which process."""
+    return f"lambent-{tag}-{os.getpid()}"
+
+
+def _left_behind(directory: Path, tag: str) -> list[Path]:
+    """The parents that dead servers left: all with our `tag` (only one server has it), others whose process is gone."""
+    found = []
+    for path in directory.glob("lambent-*-*"):
+        _name, owner, pid = path.name.rsplit("-", 2)
+        if path.name != _group_name(tag) and (owner == tag or not Path("/proc", pid).exists()):
+            found.append(path)
+    return found
+
+
+def _children(parent: Path) -> list[Path]:
+    return [path for path in parent.iterdir() if path.is_dir()]
+
+
 class V1Group:
     def __init__(self, paths: dict[str, Path]) -> None:
         self._paths = paths
@@ -165,13 +184,16 @@ class V1Groups:
     version = "v1"
 
     def __init__(self, tag: str, mounts: dict[str, Path]) -> None:
-        self._parents = {name: mount / f"lambent-{tag}" for name, mount in mounts.items()}
+        self._tag = tag
+        self._mounts = mounts
+        self._parents = {name: mount / _group_name(tag) for name, mount in mounts.items()}
         self.can_limit = "memory" in mounts and "pids" in mounts
 
     def start(self) -> None:
-        for name, parent in self._parents.items():
-            if parent.exists():
+        for name, mount in self._mounts.items():
+            for parent in _left_behind(mount, self._tag):
                 self._clear(name, parent)
+        for name, parent in self._parents.items():
             parent.mkdir(exist_ok=True)
             if name == "memory":
                 with suppress(OSError):
@@ -179,11 +201,11 @@ class V1Groups:
 
     @staticmethod
     def _clear(name: str, parent: Path) -> None:
-        for child in [path for path in parent.iterdir() if path.is_dir()]:
+        for child in _children(parent):
             _kill_all([int(pid) for pid in (child / "cgroup.procs").read_text().split()])
             if name == "freezer":
                 _write(child / "freezer.state", "THAWED")
-        for child in [path for path in parent.iterdir() if path.is_dir()]:
+        for child in [*_children(parent), parent]:
             _remove_directory(child)
 
     def create(self, name: str) -> Group:
@@ -256,15 +278,18 @@ class V2Groups:
     can_limit = True
 
     def __init__(self, tag: str, root: Path) -> None:
+        self._tag = tag
         self._root = root
-        self._parent = root / f"lambent-{tag}"
+        self._parent = root / _group_name(tag)
 
     def start(self) -> None:
         enable = " ".join(f"+{name}" for name in V2_CONTROLLERS)
         _write(self._root / "cgroup.subtree_control", enable)
+        for parent in _left_behind(self._root, self._tag):
+            for child in _children(parent):
+                V2Group(child).remove()
+            _remove_directory(parent)
         self._parent.mkdir(exist_ok=True)
-        for child in [path for path in self._parent.iterdir() if path.is_dir()]:
-            V2Group(child).remove()
         _write(self._parent / "cgroup.subtree_control", enable)
 
     def create(self, name: str) -> Group:

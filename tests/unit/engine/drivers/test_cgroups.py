@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from lambent.engine.drivers.cgroups import MIB, NoGroups, V1Groups, V2Groups
 
+GROUP = f"lambent-t-{os.getpid()}"
 V2_FILES = {
     "cgroup.procs": "", "cgroup.freeze": "0", "cgroup.kill": "", "pids.max": "max", "memory.max": "max",
     "memory.swap.max": "max", "cpu.weight": "100", "memory.peak": "73400320", "memory.current": "1048576",
@@ -36,13 +38,13 @@ def test_version_1(tmp_path: Path) -> None:
     mounts = {name: tmp_path / name for name in V1_FILES}
     for name, files in V1_FILES.items():
         mounts[name].mkdir()
-        fill(mounts[name] / "lambent-t" / "e1", files)
+        fill(mounts[name] / GROUP / "e1", files)
     groups = V1Groups("t", mounts)
     group = groups.create("e1")
     assert groups.can_limit
     assert group.can_freeze
     group.limit(256)
-    base = {name: mounts[name] / "lambent-t" / "e1" for name in mounts}
+    base = {name: mounts[name] / GROUP / "e1" for name in mounts}
     assert (base["memory"] / "memory.limit_in_bytes").read_text() == str(256 * MIB)
     assert (base["pids"] / "pids.max").read_text().startswith("1024")
     assert int((base["cpu"] / "cpu.shares").read_text()[:3]) == 148
@@ -60,7 +62,7 @@ def test_version_1(tmp_path: Path) -> None:
 
 def test_version_2(tmp_path: Path) -> None:
     fill(tmp_path, {"cgroup.subtree_control": ""})
-    parent = tmp_path / "lambent-t"
+    parent = tmp_path / GROUP
     fill(parent, {"cgroup.subtree_control": ""})
     groups = V2Groups("t", tmp_path)
     groups.start()
@@ -83,10 +85,10 @@ def test_version_2(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("memory", "weight"), [(128, "7"), (10240, "578")])
 def test_cpu_follows_memory(tmp_path: Path, memory: int, weight: str) -> None:
-    fill(tmp_path / "lambent-t" / "e1", V2_FILES | {"cpu.weight": ""})
+    fill(tmp_path / GROUP / "e1", V2_FILES | {"cpu.weight": ""})
     group = V2Groups("t", tmp_path).create("e1")
     group.limit(memory)
-    assert (tmp_path / "lambent-t" / "e1" / "cpu.weight").read_text() == weight
+    assert (tmp_path / GROUP / "e1" / "cpu.weight").read_text() == weight
 
 
 def test_without_cgroups_nothing_is_measured() -> None:
@@ -95,3 +97,13 @@ def test_without_cgroups_nothing_is_measured() -> None:
     group.limit(128)
     assert not groups.can_limit
     assert (group.peak(), group.out_of_memory(), group.processes()) == (0, 0, [])
+
+
+def test_what_dead_servers_left_is_cleared_and_a_living_ones_is_not(tmp_path: Path) -> None:
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    gone, ours_before, living = "lambent-x-999999999", "lambent-t-1", "lambent-y-1"
+    for name in (gone, ours_before, living):
+        (memory / name).mkdir()
+    V1Groups("t", {"memory": memory}).start()
+    assert {path.name for path in memory.iterdir()} == {living, GROUP}
