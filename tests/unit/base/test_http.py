@@ -198,7 +198,9 @@ def test_arbitrary_bytes_are_answered_or_waited_for(echo: tuple[Stage, App, Http
     answers = client.rest()
     assert answers == b"" or answers.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 200 "))
     client.sock.close()
-    assert Client(echo[2].port).exchange(GET)[0] == 200
+    with contextlib.closing(Client(echo[2].port).sock) as sock:
+        sock.sendall(GET)
+        assert sock.recv(20).startswith(b"HTTP/1.1 200 ")
 
 
 # Responses

@@ -1,0 +1,266 @@
+"""One sandbox made of namespaces: an init process, all it starts, and the server's ways to them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lambent.engine.drivers import cgroups, disks, root
+from lambent.engine.drivers.zygote import Zygote
+from lambent.engine.guest import wire
+from lambent.engine.sandbox import Assignment, Exit, SandboxError
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What this machine gives sandboxes."""
+
+    user_namespace: bool  # without root: privileges only inside a namespace of our own
+    groups: cgroups.Groups
+    disks: disks.Disks | None  # None: /tmp is kept in memory
+
+
+class NamespaceSandbox:
+    """One init process and all it starts."""
+
+    def __init__(self, means: Means, zygote: Zygote, slot: int, released: Callable[[NamespaceSandbox], None]) -> None:
+        """`slot` gives it a user id of its own; `released` is called once `destroy` has given everything back."""
+        self._means = means
+        self._released = released
+        self._zygote = zygote
+        self.slot = slot
+        self.id = f"{slot}-{os.urandom(4).hex()}"
+        self.listener: socket.socket
+        self.log_fd = -1
+        self._group: cgroups.Group = cgroups.NoGroup()
+        self._channel: socket.socket | None = None
+        self._pid = 0
+        self._pidfd = -1
+        self._tmp: int | None = None
+        self._waiting: deque[asyncio.Future[list[int]]] = deque()
+        self._fenced: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+        self._exit: Callable[[Exit], None] | None = None
+        self._kills = 0
+        self._frozen = False
+        self._memory = 0  # MiB
+        self._charged = 0
+        self._peak = 0  # bytes
+
+    async def create(self) -> None:
+        """Everything that can be done before the function is known."""
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(reader, False)
+        self.log_fd = reader
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, wire.LIMIT * 2)
+        self._channel = ours
+        asyncio.get_running_loop().add_reader(ours, self._read)
+        plan = root.spawn_plan(self.slot, user_namespace=self._means.user_namespace)
+        try:
+            with theirs:
+                preparing = asyncio.to_thread(self._prepare_limits)
+                spawning = self._zygote.spawn(plan, theirs, writer)
+                (self._pid, self._pidfd), _ = await asyncio.gather(spawning, preparing)
+        finally:
+            os.close(writer)
+        fds = await self._fenced
+        self.listener = socket.socket(fileno=fds[0])
+        self.listener.setblocking(False)
+        await asyncio.to_thread(self._group.attach, self._pid)
+        if (freezer := self._group.freezer_fd()) is not None:
+            self._zygote.guard(self._pid, freezer)
+        await self._order({"op": "prepare"}, () if self._tmp is None else (self._tmp,))
+        self._drop_tmp()
+
+    def _prepare_limits(self) -> None:
+        self._group = self._means.groups.create(self.id)
+        if self._means.disks is not None:
+            self._tmp = self._means.disks.create(disks.DEFAULT_SIZE)
+
+    def _read(self) -> None:
+        while self._channel is not None:
+            try:
+                message, fds = wire.receive(self._channel)
+            except BlockingIOError:
+                return
+            except OSError:
+                message, fds = None, []
+            if message is None:
+                self._lost()
+            elif message["op"] == "fenced":
+                self._fenced.set_result(fds)
+            elif message["op"] == "done":
+                waiter = self._waiting.popleft()
+                if not waiter.done():
+                    waiter.set_result(fds)
+            elif message["op"] == "exited" and self._exit is not None:
+                self._raise_peak(message["peak"])
+                self._exit(Exit(message["code"], self._ran_out_of_memory()))
+
+    def _ran_out_of_memory(self) -> bool:
+        kills = self._group.out_of_memory()
+        happened, self._kills = kills > self._kills, kills
+        return happened
+
+    def _lost(self) -> None:
+        """The init is gone, and with it every process of the sandbox."""
+        if self._channel is not None:
+            asyncio.get_running_loop().remove_reader(self._channel)
+            self._channel.close()
+            self._channel = None
+        error = SandboxError(f"the sandbox ended while it was being prepared: {self._last_words()}")
+        for waiter in (self._fenced, *self._waiting):
+            if not waiter.done():
+                waiter.set_exception(error)
+                waiter.exception()  # nobody may be waiting
+        self._waiting.clear()
+        if self._exit is not None:
+            self._exit(Exit(-signal.SIGKILL))
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(OSError):
+            return os.read(self.log_fd, 4096).decode(errors="replace").strip()
+        return "no message"
+
+    async def _order(self, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
+        if self._channel is None:
+            raise SandboxError("the sandbox has ended")
+        waiter: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        wire.send(self._channel, message, fds)
+        await waiter
+
+    def on_exit(self, callback: Callable[[Exit], None]) -> None:
+        self._exit = callback
+
+    async def assign(self, assignment: Assignment) -> None:
+        self._memory = assignment.memory
+        self._group.limit(assignment.memory)
+        tmp_size, fds = await self._ephemeral_storage(assignment.ephemeral_storage)
+        trees = [(assignment.code, "/var/task"), *((layer, "/opt") for layer in assignment.layers)]
+        order = {
+            "op": "assign",
+            "trees": trees,
+            "tmp_size": tmp_size,
+            "start": {"environment": dict(assignment.environment), "data_limit": self._data_limit()},
+        }
+        await self._order(order, fds)
+        self._drop_tmp()
+
+    def _data_limit(self) -> int | None:
+        """Without cgroups a process at least cannot allocate more than the function's memory."""
+        return None if self._means.groups.can_limit else self._memory * MIB
+
+    async def _ephemeral_storage(self, size: int) -> tuple[int | None, tuple[int, ...]]:
+        """What /tmp becomes: (bytes of a tmpfs, no descriptor), (None, the descriptor of a disk), or as it is."""
+        if self._means.disks is None:
+            return size * MIB, ()
+        if size == disks.DEFAULT_SIZE:
+            return None, ()  # mounted before the function was known
+        self._tmp = await asyncio.to_thread(self._means.disks.create, size)
+        return None, (self._tmp,)
+
+    def _drop_tmp(self) -> None:
+        if self._tmp is not None:
+            os.close(self._tmp)
+            self._tmp = None
+
+    async def restart(self) -> None:
+        self.thaw()
+        await self._order({"op": "restart"})
+
+    async def stop_runtime(self) -> None:
+        self.peak_memory()  # the last chance to look at the processes
+        self.thaw()
+        await self._order({"op": "stop"})
+
+    def freeze(self) -> None:
+        if self._frozen or self._channel is None:
+            return
+        self._frozen = True
+        if self._group.can_freeze:
+            self._group.freeze()
+        else:
+            self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if not self._frozen:
+            return
+        self._frozen = False
+        if self._group.can_freeze:
+            self._group.thaw()
+        else:
+            self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if self._channel is not None:
+            self._waiting.append(asyncio.get_running_loop().create_future())
+            wire.send(self._channel, {"op": "signal", "signal": number})
+
+    def peak_memory(self) -> int:
+        charged = self._group.peak()
+        if charged != self._charged or not charged:  # nothing new means no new peak: the usual case, and quick
+            self._charged = charged
+            self._raise_peak(max(charged - self._group.cached(), self._resident()))
+        return self._peak
+
+    def _raise_peak(self, measured: int) -> None:
+        self._peak = min(max(measured, self._peak), self._memory * MIB)
+
+    def _resident(self) -> int:
+        """Bytes: the sum of the resident high-water marks of the function's processes."""
+        total = 0
+        for pid in self._group.processes() or _descendants(_host_pid(self._pidfd)):
+            if pid == self._pid:
+                continue
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                status = Path(f"/proc/{pid}/status").read_text()
+                total += int(status.split("VmHWM:")[1].split()[0]) * 1024
+        return total
+
+    async def destroy(self) -> None:
+        if self._pidfd < 0 and self._pid == 0 and self.log_fd < 0:
+            return
+        self._exit = None
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            self.thaw()
+            os.close(self._pidfd)
+            self._zygote.forget(self._pid)
+        self._pidfd, self._pid = -1, 0
+        if self._channel is not None:
+            self._lost()
+        if self.log_fd >= 0:
+            os.close(self.log_fd)
+            self.log_fd = -1
+        if hasattr(self, "listener"):
+            self.listener.close()
+        self._drop_tmp()
+        await asyncio.to_thread(self._group.remove)
+        self._released(self)
+
+
+def _host_pid(pidfd: int) -> int:
+    """The number that a process of another process namespace has here; -1 when it is gone."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return int(Path(f"/proc/self/fdinfo/{pidfd}").read_text().split("Pid:")[1].split()[0])
+    return -1
+
+
+def _descendants(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [found for child in children for found in (child, *_descendants(child))]
+    return []
