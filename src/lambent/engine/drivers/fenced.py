@@ -145,6 +145,8 @@ class NamespaceSandbox:
         self._exit = callback
 
     async def assign(self, assignment: Assignment) -> None:
+        if self._channel is None:
+            raise SandboxError("the sandbox has ended")
         self._memory = assignment.memory
         self._group.limit(assignment.memory)
         tmp_size, fds = await self._ephemeral_storage(assignment.ephemeral_storage)
@@ -248,7 +250,8 @@ class NamespaceSandbox:
         if hasattr(self, "listener"):
             self.listener.close()
         self._drop_tmp()
-        await asyncio.to_thread(self._group.remove)
+        group, self._group = self._group, cgroups.NoGroup()
+        await asyncio.to_thread(group.remove)
         self._released(self)
 
 
