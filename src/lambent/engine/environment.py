@@ -58,6 +58,12 @@ def platform_error(request_id: str, error_type: str, message: str, status: str =
     return Outcome(payload, "Unhandled", error_type, status)
 
 
+def timed_out(invocation: Invocation) -> Outcome:
+    """AWS's answer for a function that has used up its time."""
+    message = f"Task timed out after {invocation.function.timeout:.2f} seconds"
+    return platform_error(invocation.request_id, "Sandbox.Timedout", message, "timeout")
+
+
 def describe_exit(exit: Exit) -> str:
     if exit.code < 0:
         number = -exit.code
@@ -285,6 +291,10 @@ class Environment:
         if self.state is State.BUSY:
             self._enter(state)
 
+    def give_up(self) -> None:
+        """Let go of the invocation that waits here; somebody else takes it."""
+        self._current = None
+
     def fail(self, invocation: Invocation, outcome: Outcome) -> None:
         """Settle an invocation that never reached the runtime because the init phase failed."""
         self._current = invocation
@@ -309,8 +319,7 @@ class Environment:
         self._give = None
         self._drain_log(invocation)
         self._log(self._reports.timed_out(invocation), invocation)
-        message = f"Task timed out after {self.function.timeout:.2f} seconds"
-        self._conclude(platform_error(invocation.request_id, "Sandbox.Timedout", message, "timeout"), State.STALE)
+        self._conclude(timed_out(invocation), State.STALE)
 
     def _exited(self, exit: Exit) -> None:
         self._give = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lambent.base.clock import Clock
 from lambent.control.records import Function, FunctionKey
-from lambent.engine.environment import Environment, State, platform_error
+from lambent.engine.environment import Environment, State, platform_error, timed_out
 from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.lease import Leases
 from lambent.engine.logs import LogBook
@@ -206,6 +206,9 @@ class Invoker:
             error = AwsError("ServiceException", f"An execution environment could not be started: {problem}")
         except AwsError as problem:
             error = problem
+        except Exception:  # a mistake of ours must not leave the invocation without an answer
+            _log.exception("starting an execution environment for %s failed", function.arn)
+            error = AwsError("ServiceException", "An execution environment could not be started.")
         finally:
             slot.task = None
         if error is None and failure is None:
@@ -244,21 +247,35 @@ class Invoker:
     async def _revive(self, slot: _Slot, environment: Environment, invocation: Invocation) -> None:
         """Run the init phase again as part of this invocation, as AWS does after a failed one or a lost runtime."""
         environment.begin(invocation)
+        remaining = invocation.deadline_epoch - self._clock.time()
         failure: Outcome | None
         try:
-            remaining = invocation.deadline_epoch - self._clock.time()
             failure = await environment.restart(max(0.001, remaining))
         except SandboxError as problem:
-            failure = platform_error(invocation.request_id, "Sandbox.Failure", str(problem))
-            self._end(slot)
+            slot.task = None
+            self._replace(slot, environment, invocation, problem)
+            return
+        except Exception:
+            _log.exception("restarting the runtime of %s failed", slot.function.arn)
+            failure = platform_error(invocation.request_id, "Sandbox.Failure", "The runtime could not be restarted")
         finally:
             slot.task = None
         if failure is None:
             return
         if failure.status == "timeout":
-            message = f"Task timed out after {invocation.function.timeout:.2f} seconds"
-            failure = platform_error(invocation.request_id, "Sandbox.Timedout", message, "timeout")
+            failure = timed_out(invocation)
         environment.fail(invocation, failure)
+        self._pump()
+
+    def _replace(self, slot: _Slot, environment: Environment, invocation: Invocation, problem: SandboxError) -> None:
+        """The sandbox is gone (its init may have run out of memory): let another environment take the invocation."""
+        _log.warning("the sandbox of %s is gone: %s", slot.function.arn, problem)
+        if self._clock.time() < invocation.deadline_epoch:
+            environment.give_up()
+            self._waiting.appendleft(invocation)
+        else:
+            environment.fail(invocation, timed_out(invocation))
+        self._end(slot)
         self._pump()
 
     def _changed(self, slot: _Slot, environment: Environment) -> None:

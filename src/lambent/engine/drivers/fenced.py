@@ -56,6 +56,11 @@ class NamespaceSandbox:
         self._charged = 0
         self._peak = 0  # bytes
 
+    @property
+    def alive(self) -> bool:
+        """Whether its init still listens."""
+        return self._channel is not None
+
     async def create(self) -> None:
         """Everything that can be done before the function is known."""
         reader, writer = os.pipe2(os.O_CLOEXEC)

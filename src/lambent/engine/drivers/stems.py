@@ -41,9 +41,18 @@ class Stems:
         return self._zygote
 
     async def take(self) -> NamespaceSandbox:
-        sandbox = self._waiting.popleft() if self._waiting else await self._make()
+        sandbox = await self._first_alive() or await self._make()
         self.fill()
         return sandbox
+
+    async def _first_alive(self) -> NamespaceSandbox | None:
+        """A waiting sandbox; those that have died while they waited are cleared away."""
+        while self._waiting:
+            sandbox = self._waiting.popleft()
+            if sandbox.alive:
+                return sandbox
+            await sandbox.destroy()
+        return None
 
     async def warm(self) -> None:
         if not self._waiting:
