@@ -15,7 +15,7 @@ import orjson
 
 from lambent.base.clock import Clock
 from lambent.base.http import Exchange, Request, Response
-from lambent.wire import bodies, parser, router, serializer, sigv4, validator
+from lambent.wire import bodies, origins, parser, router, serializer, sigv4, validator
 from lambent.wire.errors import AwsError, not_built
 from lambent.wire.operations import Caller, Context, Operations
 from lambent.wire.router import Route
@@ -70,6 +70,9 @@ class Gateway:
     # The HTTP application
 
     def admit(self, request: Request) -> Response | None:
+        if reason := origins.refusal(request):
+            error = AwsError("AccessDeniedException", reason, status=403)
+            return serializer.serialize_error(None, error, self._clock.uuid())
         request.body_limit = _limit(request.path)[0]
         return None
 

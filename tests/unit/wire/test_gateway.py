@@ -288,7 +288,7 @@ async def test_a_client_that_leaves_cancels_its_handler(endpoint: Endpoint) -> N
 
     endpoint.operations.register("lambda", "ListFunctions", handler)
     _reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
-    writer.write(f"GET {FUNCTIONS} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    await started.wait()
+    writer.write(f"GET {FUNCTIONS} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    await asyncio.wait_for(started.wait(), 20)
     writer.close()
     await asyncio.wait_for(cancelled.wait(), 20)

@@ -99,8 +99,6 @@ class NamespaceSandbox:
                 message, fds = wire.receive(self._channel)
             except BlockingIOError:
                 return
-            except OSError:
-                message, fds = None, []
             if message is None:
                 self._lost()
             elif message["op"] == "fenced":

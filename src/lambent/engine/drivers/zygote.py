@@ -61,8 +61,6 @@ class Zygote:
                 message, fds = wire.receive(self._socket)
             except BlockingIOError:
                 return
-            except OSError:
-                message, fds = None, []
             if message is None:
                 self._lost()
                 return

@@ -112,6 +112,7 @@ class Init:
         if fds:
             sc.move_mount(fds[0], "/tmp")
             os.chmod("/tmp", 0o1777)
+            os.rmdir("/tmp/lost+found")
             os.close(fds[0])
         elif size is not None:
             options = "mode=1777,size={}".format(size)

@@ -18,8 +18,13 @@ def send(sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) 
 
 
 def receive(sock: socket.socket) -> tuple[Any, list[int]]:
-    """One message and its descriptors; (None, []) when the other side is gone."""
-    data, ancillary, _flags, _address = sock.recvmsg(LIMIT, socket.CMSG_SPACE(16 * 4), socket.MSG_CMSG_CLOEXEC)
+    """One message and its descriptors; (None, []) when the other side is gone. BlockingIOError when there is none."""
+    try:
+        data, ancillary, _flags, _address = sock.recvmsg(LIMIT, socket.CMSG_SPACE(16 * 4), socket.MSG_CMSG_CLOEXEC)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return None, []
     fds = array.array("i")
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
