@@ -20,12 +20,15 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:  # it has just ended
+        return ""
+
+
 def zygotes(server: Server) -> list[int]:
-    return [
-        pid
-        for pid in children(server.process.pid)
-        if "/var/runtime/zygote.py" in Path(f"/proc/{pid}/cmdline").read_text()
-    ]
+    return [pid for pid in children(server.process.pid) if "/var/runtime/zygote.py" in command(pid)]
 
 
 @pytest.fixture
@@ -57,9 +60,10 @@ def test_a_lost_sandbox_is_replaced(own_server: Server) -> None:
     [zygote] = zygotes(own_server)
     for init in children(zygote):
         os.kill(init, signal.SIGKILL)
-    answer, response = invoke(client, "f")
-    assert "FunctionError" not in response, answer
-    assert answer == 1, "a fresh environment has served it"
+    # A frozen sandbox dies when it is thawed: at most the one invocation that thaws it, or follows at once, is lost.
+    counted = [invoke(client, "f") for _ in range(6)]
+    assert sum("FunctionError" in response for _answer, response in counted) <= 1, counted
+    assert counted[-1][0] < 2 + 6, "a fresh environment counts from the start"
 
 
 def test_a_sandbox_that_is_lost_at_work_fails_the_invocation_only(own_server: Server) -> None:
