@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 from http_stage import GET, PATIENCE, App, Client, Fixed, Stage, chunked, get, post
 
+from lambent.base import http_connection
 from lambent.base.http import Exchange, HttpServer, Request, Response
 
 # Parked
@@ -317,6 +318,42 @@ def test_stop_lets_running_exchanges_finish(stage: Stage) -> None:
     assert reading.response()[2] == b"also"
     stopping.result(PATIENCE)
     assert "/never" not in app.admitted
+
+
+def test_stop_does_not_wait_for_a_refused_client(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_connection, "_DRAIN_SECONDS", 3600)
+    server = stage.serve()
+    client = stage.connect(server)
+    client.send(b"nonsense\r\n\r\n")
+    stage.loop.settle()
+    stage.loop.run(server.stop(3600))
+    assert client.response()[0] == 400
+
+
+def test_an_empty_line_between_requests_is_not_the_start_of_one(stage: Stage) -> None:
+    server = stage.serve()
+    client = stage.connect(server)
+    client.exchange(GET + b"\r\n")
+    stage.loop.settle()
+    stage.loop.run(server.stop(3600))
+    assert client.rest() == b""
+
+
+def test_refusals_of_clients_that_have_left_leave_nothing_behind(
+    stage: Stage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_connection, "_DRAIN_SECONDS", 3600)
+    app = App(park=True)
+    server = stage.serve(app)
+    for leave in (Client.reset, lambda client: client.sock.close()):
+        for _ in range(20):
+            client = stage.connect(server)
+            client.send(GET + b"nonsense\r\n\r\n")
+            exchange = app.take()
+            leave(client)
+            stage.respond(exchange, 200)
+    stage.loop.run(server.stop(3600))
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.mark.parametrize("grace", [0, 0.05])

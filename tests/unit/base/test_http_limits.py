@@ -199,6 +199,16 @@ def test_a_body_does_not_count_as_header(stage: Stage) -> None:
     assert client.exchange(chunked([b"x"] * 500))[0] == 200
 
 
+def test_connections_beyond_the_limit_are_cut(stage: Stage) -> None:
+    server = stage.serve(max_connections=2)
+    first, second = stage.connect(server), stage.connect(server)
+    assert [client.exchange(GET)[0] for client in (first, second)] == [200, 200]
+    assert stage.connect(server).rest() == b""
+    first.sock.close()
+    stage.loop.settle()
+    assert stage.connect(server).exchange(GET)[0] == second.exchange(GET)[0] == 200
+
+
 # Smuggling
 
 TE = b"Transfer-Encoding: chunked\r\n"
@@ -217,6 +227,7 @@ TE = b"Transfer-Encoding: chunked\r\n"
         b"POST / HTTP/1.1\r\nContent-Length: 1_0\r\n\r\nabcdefghij",
         b"POST / HTTP/1.1\r\nContent-Length:\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: " + b"0" * 5000 + b"3\r\n\r\nabc",
         b"POST / HTTP/1.1\r\nContent-Length : 3\r\n\r\nabc",
         b"POST / HTTP/1.1\r\n" + TE + TE + b"\r\n0\r\n\r\n",
         b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
@@ -243,6 +254,7 @@ TE = b"Transfer-Encoding: chunked\r\n"
         b"GET / HTTP/1.1\r\nA b: c\r\n\r\n",
         b"GET / HTTP/2.0\r\n\r\n",
         b"GET / HTTP/0.9\r\n\r\n",
+        b"GET / HTTP/2.0\r\nConnection: keep-alive\r\n\r\n",
         b"GET /\r\n\r\n",
         b"GET /a b HTTP/1.1\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
