@@ -26,6 +26,7 @@ _DRAIN_SECONDS = 5.0
 _LINE_ENDS = b"\r\n"
 _VIEW_FROM = 2048
 _CHUNKED = -1
+_DIGITS = 20  # of the longest Content-Length; the parser lets any number of zeros lead, which int() does not
 _CLOSE = "Connection: close\r\n"
 _KEEP = "Connection: keep-alive\r\n"
 _HEADERS_TOO_LARGE = plain(431, "The headers of the request are too large.")
@@ -240,10 +241,12 @@ class Connection(asyncio.Protocol):
         self._request, self._pairs, self._target, self._headed, self._run = request, [], b"", False, 0
         first = headers.first
         coding, length = first.get(b"transfer-encoding"), first.get(b"content-length")
-        if (coding is not None or not self._keep_alive) and (reason := self._misframed(coding)) is not None:
+        told = b"connection" in first
+        unusual = told or coding is not None or not self._keep_alive or (length is not None and len(length) > _DIGITS)
+        if unusual and (reason := self._misframed(coding, length)) is not None:
             self._refuse_malformed(reason)
             return False
-        self._connection_line = _KEEP if b"connection" in first else ""
+        self._connection_line = _KEEP if told else ""
         self._remaining = _CHUNKED if coding is not None else int(length) if length is not None else 0
         if self._upgraded:
             self._decline_upgrade()
@@ -265,13 +268,15 @@ class Connection(asyncio.Protocol):
             self._expecting = expected and self._parser.get_http_version() == "1.1"
         return True
 
-    def _misframed(self, coding: bytes | None) -> str | None:
+    def _misframed(self, coding: bytes | None, length: bytes | None) -> str | None:
         """Why the body cannot be told from what follows it, beyond what the parser refuses itself."""
         version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             return f"HTTP/{version} is not spoken here"
         if coding is not None and (version == "1.0" or coding.strip().lower() != b"chunked"):
             return "the only Transfer-Encoding is chunked, in HTTP/1.1"
+        if length is not None and len(length) > _DIGITS:
+            return "Content-Length is too long"
         return None
 
     def _decline_upgrade(self) -> None:
@@ -412,9 +417,11 @@ class Connection(asyncio.Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is being read or waits for its answer, or a refused client for the end."""
-        began = self._run or self._remaining or self._pending
-        return bool(began) or self._current is not None or (self._ending and self._timer is not None)
+        """Whether a request is being read or waits for its answer. A refused client has got its answer."""
+        if self._ending:
+            return False
+        began = self._run > len(_LINE_ENDS) or self._remaining or self._pending  # an empty line may precede a request
+        return bool(began) or self._current is not None
 
     def tick(self) -> None:
         """Close if the client owed something, and sent nothing, ever since the last tick."""
