@@ -36,7 +36,6 @@ class Orphans:
         self._in_use = in_use
         self._pins: Counter[str] = Counter()
         self._suspects: set[str] = set()
-        self._looked_at: set[str] = set()  # suspects that something kept when the running removal came by
         self._task: asyncio.Task[None] | None = None
         store.on_release(self.suspect)
 
@@ -56,7 +55,6 @@ class Orphans:
     def suspect(self, digest: str) -> None:
         """Remove `digest` soon, unless something keeps it; then it is looked at again with the next suspect."""
         self._suspects.add(digest)
-        self._looked_at.discard(digest)
         self.look_again()
 
     def look_again(self) -> None:
@@ -92,14 +90,14 @@ class Orphans:
 
     async def _remove_suspects(self) -> None:
         try:
-            self._looked_at = set()
-            while suspects := self._suspects - self._looked_at:
-                self._suspects -= suspects  # whatever is suspected from here on is looked at once more
+            looked_at: set[str] = set()
+            while suspects := self._suspects - looked_at:
                 await self._blobs.collect(self._kept, suspects)
-                await self._trees.collect(self._kept, suspects)
-                kept = suspects & self._kept()
-                self._looked_at |= kept - self._suspects
-                self._suspects |= kept
+                if self._in_use is not None:
+                    await self._trees.collect(self._kept, suspects)
+                needed = self._kept()
+                looked_at |= suspects & needed
+                self._suspects -= suspects - needed
         except OSError:
             _log.exception("code that nothing refers to could not be removed; it will be at the next start")
         finally:
