@@ -30,7 +30,7 @@ test: lint
 	.venv/bin/python -m pytest
 
 bench:
-	@scripts/bootstrap run
+	@scripts/bootstrap test
 	@.venv/bin/python benchmarks/compare.py
 
 operations:

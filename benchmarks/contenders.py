@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -13,7 +14,8 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
 PEER_ENVIRONMENT = ROOT / "build/venv-bench"
 PEER_REQUIREMENTS = ROOT / "requirements/bench.txt"
 
@@ -29,6 +31,7 @@ class Contender:
     """One server. `command` and `environment` say how it starts."""
 
     name = ""
+    deploys = True  # whether it has a control plane; otherwise it answers every request as the function
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -61,6 +64,18 @@ class Contender:
     @property
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    async def listening(self) -> None:
+        """Wait until the port is open. RuntimeError with the end of its log when the process is gone."""
+        while self.alive:
+            try:
+                _reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except OSError:
+                await asyncio.sleep(0.002)
+                continue
+            writer.close()
+            return
+        raise RuntimeError(f"{self.name} did not start:\n{self.log.read_text()[-2000:]}")
 
     def memory(self) -> int:
         """Bytes: the proportional set size of the server and every process it started."""
@@ -105,6 +120,29 @@ class Ministack(Contender):
             "TMPDIR": str(self.directory),
             "PATH": f"{PEER_ENVIRONMENT / 'bin'}:{os.environ.get('PATH', '/usr/bin:/bin')}",
         }
+
+
+class Floor(Contender):
+    """A program of `floors/` that takes a port."""
+
+    deploys = False
+    program = ""
+
+    def command(self) -> list[str]:
+        return [sys.executable, str(HERE / "floors" / self.program), str(self.port)]
+
+
+class BareClient(Floor):
+    name = "awslambdaric"
+    program = "awslambdaric_processes.py"
+
+
+class Socket(Floor):
+    name = "socket"
+    program = "canned.py"
+
+
+CONTENDERS: dict[str, type[Contender]] = {kind.name: kind for kind in (Lambent, Ministack, BareClient, Socket)}
 
 
 def install_peer() -> None:

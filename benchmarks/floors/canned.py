@@ -1,0 +1,50 @@
+"""A Python process that answers every request on a connection with the same bytes: the floor of sockets and client."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import sys
+
+BODY = b'{"greeting": "Hello, Ada!"}'
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+
+
+def main() -> None:
+    listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=128)
+    selector = selectors.DefaultSelector()
+    selector.register(listener, selectors.EVENT_READ)
+    rest: dict[socket.socket, bytes] = {}
+    while True:
+        for key, _events in selector.select():
+            if key.fileobj is listener:
+                connection, _address = listener.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                selector.register(connection, selectors.EVENT_READ)
+                rest[connection] = b""
+                continue
+            connection = key.fileobj  # type: ignore[assignment]
+            data = connection.recv(65536)
+            if not data:
+                selector.unregister(connection)
+                connection.close()
+                del rest[connection]
+                continue
+            rest[connection] += data
+            while (taken := complete(rest[connection])) > 0:
+                rest[connection] = rest[connection][taken:]
+                connection.sendall(ANSWER)
+
+
+def complete(data: bytes) -> int:
+    """Bytes of the first request in `data`; 0 while it is incomplete."""
+    head = data.find(b"\r\n\r\n") + 4
+    if head < 4:
+        return 0
+    at = data.lower().find(b"content-length:", 0, head)
+    total = head + (int(data[at + 15 : data.find(b"\r", at)]) if at >= 0 else 0)
+    return total if len(data) >= total else 0
+
+
+if __name__ == "__main__":
+    main()
