@@ -32,10 +32,21 @@ def handler(event, context):
     return event
 """
 
+LAYERS = {
+    "lower/python/whole/__init__.py": "NAME = 'lower'",
+    "lower/python/whole/below.py": "",
+    "lower/python/place": "a file that a directory of the upper one takes the place of",
+    "upper/python/whole/__init__.py": "NAME = 'upper'",
+    "upper/python/place/inside.py": "",
+    "other/python/place": "",
+}
+IMPORTS = "import whole, os; print(whole.NAME, sorted(os.listdir(os.path.dirname(whole.__file__) + '/..')))"
+
 
 class Stage:
-    def __init__(self, driver: Any) -> None:
+    def __init__(self, driver: Any, trees: Path) -> None:
         self.driver = driver
+        self.trees = trees
         found = Runtimes().find(VERSION)
         assert isinstance(found, Runtime)
         self.runtime = found
@@ -43,7 +54,7 @@ class Stage:
     async def acquire(self) -> Any:
         return await self.driver.acquire(self.runtime)
 
-    def assignment(self, **variables: str) -> Assignment:
+    def assignment(self, *layers: str, **variables: str) -> Assignment:
         environment = {
             "_HANDLER": "function.handler",
             "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001",
@@ -55,7 +66,7 @@ class Stage:
             "AWS_LAMBDA_LOG_GROUP_NAME": "g",
             "AWS_LAMBDA_LOG_STREAM_NAME": "s",
         }
-        return Assignment("code", (), environment | variables, memory=256, ephemeral_storage=512)
+        return Assignment("code", layers, environment | variables, memory=256, ephemeral_storage=512)
 
 
 async def asked(sandbox: Any) -> str:
@@ -79,17 +90,24 @@ async def output(sandbox: Any, wanted: str) -> str:
     raise AssertionError(f"{wanted!r} is not in {text!r}")
 
 
+def snapshot(root: Path) -> dict[str, str]:
+    return {str(path): path.read_text() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
 @pytest.fixture(params=["namespaces", "process"])
 async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
     trees = tmp_path / "trees"
     (trees / "code").mkdir(parents=True)
     (trees / "code" / "function.py").write_text(CODE)
+    for path, text in LAYERS.items():
+        (trees / path).parent.mkdir(parents=True, exist_ok=True)
+        (trees / path).write_text(text)
     if request.param == "namespaces":
         driver: Any = NamespaceDriver(tmp_path / "sandboxes", trees, tag=f"contract{os.getpid()}", stems=1)
     else:
         driver = ProcessDriver(tmp_path / "sandboxes", trees)
     await driver.start()
-    yield Stage(driver)
+    yield Stage(driver, trees)
     await driver.stop()
 
 
@@ -140,6 +158,37 @@ async def test_a_frozen_sandbox_does_nothing(stage: Stage) -> None:
         os.read(sandbox.log_fd, 65536)
     sandbox.thaw()
     await output(sandbox, "tick")
+
+
+@pytest.mark.parametrize(
+    ("layers", "printed"),
+    [
+        (("lower",), "lower ['place', 'whole']"),
+        (("lower", "upper"), "upper ['place', 'whole']"),
+        (("upper", "lower"), "lower ['place', 'whole']"),
+        (("lower", "upper", "lower"), "lower ['place', 'whole']"),  # two layers of the same content
+        (("lower", "other", "upper"), "upper ['place', 'whole']"),
+    ],
+)
+async def test_layers_lie_over_each_other_and_nothing_of_them_changes(
+    stage: Stage, layers: tuple[str, ...], printed: str
+) -> None:
+    (stage.trees / "code" / "function.py").write_text(IMPORTS + CODE)
+    before = snapshot(stage.trees)
+    for sandbox in [await stage.acquire(), await stage.acquire()]:  # the second finds what the first has prepared
+        await sandbox.assign(stage.assignment(*layers))
+        assert printed in await output(sandbox, "loaded")
+        await sandbox.destroy()
+    assert snapshot(stage.trees) == before
+
+
+async def test_layers_outlive_a_restart_of_the_runtime(stage: Stage) -> None:
+    (stage.trees / "code" / "function.py").write_text(IMPORTS + CODE)
+    sandbox = await stage.acquire()
+    await sandbox.assign(stage.assignment("lower", "upper"))
+    await output(sandbox, "upper")
+    await sandbox.restart()
+    await output(sandbox, "upper")
 
 
 async def test_sandboxes_are_apart(stage: Stage) -> None:

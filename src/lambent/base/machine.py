@@ -100,9 +100,9 @@ def seccomp() -> Check:
 
 def overlay() -> Check:
     if why := try_out("overlay"):
-        detail = f"overlay mounts do not work ({why}); nothing needs them yet"
+        detail = f"functions with two layers or more do not start: overlay mounts do not work ({why})"
         return Check("overlay", WEAK, detail, "sudo modprobe overlay" if "No such device" in why else None)
-    return Check("overlay", OK, "overlay mounts work; nothing needs them yet")
+    return Check("overlay", OK, "a function's layers become one /opt without a copy")
 
 
 def disk() -> Check:

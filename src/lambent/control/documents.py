@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from lambent.base.db import DatabaseError
-from lambent.control.records import Function, FunctionKey, LoggingConfig
+from lambent.control.records import Function, FunctionKey, Layer, LoggingConfig
 
 
 def to_document(function: Function) -> str:
@@ -20,7 +20,8 @@ def from_document(document: str) -> Function:
     try:
         key = FunctionKey(**members.pop("key"))
         logging = LoggingConfig(**members.pop("logging"))
-        return Function(key=key, logging=logging, **members)
+        layers = tuple(Layer(**layer) for layer in members.pop("layers", ()))
+        return Function(key=key, logging=logging, layers=layers, **members)
     except (KeyError, TypeError) as error:
         message = f"the database holds a function that this version of Lambent cannot read ({error})"
         raise DatabaseError(message) from error

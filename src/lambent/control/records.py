@@ -40,6 +40,15 @@ class LoggingConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer version as a function holds it: what it needs to go on working when the version is deleted."""
+
+    arn: str  # of the version: "arn:aws:lambda:REGION:ACCOUNT:layer:NAME:NUMBER"
+    digest: str  # hexadecimal sha256 of the zip
+    code_size: int  # bytes of the zip
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """One version of a function: its configuration, the identity of its code, and where it stands."""
 
@@ -63,6 +72,7 @@ class Function:
     tracing_mode: str = "PassThrough"
     snap_start: str = "None"  # or "PublishedVersions"
     vpc_config: Mapping[str, Any] | None = None  # SubnetIds, SecurityGroupIds, Ipv6AllowedForDualStack as given
+    layers: tuple[Layer, ...] = ()  # lowest first: where two hold the same file, the later one's counts
     extras: Mapping[str, Any] = field(default_factory=dict)
     """Members kept and answered exactly as given (DeadLetterConfig, KMSKeyArn)."""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -76,3 +86,8 @@ class Function:
     @property
     def arn(self) -> str:
         return self.key.arn(None if self.version == LATEST else self.version)
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """Everything stored that the function is made of: its code and its layers."""
+        return frozenset((self.code_digest, *(layer.digest for layer in self.layers)))

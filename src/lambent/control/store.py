@@ -82,7 +82,7 @@ class _Row:
     @property
     def digests(self) -> frozenset[str]:
         functions = (self.document, self.serving)
-        return frozenset(function.code_digest for function in functions if function is not None)
+        return frozenset().union(*(function.digests for function in functions if function is not None))
 
 
 class FunctionStore:

@@ -158,7 +158,7 @@ class Environment:
         function = self.function
         assignment = Assignment(
             code=function.code_digest,
-            layers=(),
+            layers=tuple(layer.digest for layer in function.layers),
             environment=environment(function, self.log_stream, self._credentials),
             memory=function.memory_size,
             ephemeral_storage=function.ephemeral_storage,

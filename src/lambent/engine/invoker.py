@@ -71,7 +71,7 @@ class Invoker:
         self._waiting: deque[Invocation] = deque()
         self._pumping = False
         self._reaper: asyncio.Task[None] | None = None
-        self._ending: dict[asyncio.Task[None], str] = {}  # with the digest of the code that they still hold
+        self._ending: dict[asyncio.Task[None], frozenset[str]] = {}  # with the code and layers that they still hold
         self._watchers: list[Callable[[], None]] = []
         self._numbers = 0
 
@@ -123,9 +123,10 @@ class Invoker:
             slot.since = -1.0  # ended when it next changes state
 
     def digests(self) -> set[str]:
-        """The code that environments run, or wait to run: it must stay until they have ended."""
-        waiting = {invocation.function.code_digest for invocation in self._waiting}
-        return waiting | {slot.function.code_digest for slot in self._slots.values()} | set(self._ending.values())
+        """The code and layers that environments run, or wait to run: they must stay until those have ended."""
+        functions = [invocation.function for invocation in self._waiting]
+        functions += [slot.function for slot in self._slots.values()]
+        return set().union(*(function.digests for function in functions), *self._ending.values())
 
     def on_end(self, callback: Callable[[], None]) -> None:
         """Call back whenever an environment has ended and given up what it held."""
@@ -321,7 +322,7 @@ class Invoker:
                 del self._idle[identity(slot.function)]
         if slot.environment is not None:
             task = asyncio.get_running_loop().create_task(slot.environment.destroy())
-            self._ending[task] = slot.function.code_digest
+            self._ending[task] = slot.function.digests
             task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -19,7 +19,7 @@ class Assignment:
     """What turns a waiting sandbox into the execution environment of one function."""
 
     code: str  # digest of the unpacked tree that becomes /var/task
-    layers: tuple[str, ...]  # digests of the trees that become /opt, lowest first
+    layers: tuple[str, ...]  # digests of the trees that together become /opt, lowest first
     environment: Mapping[str, str]  # the runtime's whole environment
     memory: int  # MiB
     ephemeral_storage: int  # MiB of /tmp

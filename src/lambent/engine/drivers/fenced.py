@@ -153,10 +153,10 @@ class NamespaceSandbox:
         self._memory = assignment.memory
         self._group.limit(assignment.memory)
         tmp_size, fds = await self._ephemeral_storage(assignment.ephemeral_storage)
-        trees = [(assignment.code, "/var/task"), *((layer, "/opt") for layer in assignment.layers)]
         order = {
             "op": "assign",
-            "trees": trees,
+            "code": assignment.code,
+            "layers": assignment.layers,
             "tmp_size": tmp_size,
             "start": {"environment": dict(assignment.environment), "data_limit": self._data_limit()},
         }

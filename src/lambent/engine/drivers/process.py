@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from lambent.engine.drivers.merged import MergedLayers
 from lambent.engine.runtimes import Runtime, client_files
 from lambent.engine.sandbox import Assignment, Exit, SandboxError
 
@@ -31,6 +32,7 @@ class ProcessSandbox:
         self._driver = driver
         self._runtime = runtime
         self._assignment: Assignment | None = None
+        self._opt: Path | None = None  # what stands in for /opt
         self._process: subprocess.Popen[bytes] | None = None
         self._watch: asyncio.Task[None] | None = None
         self._exit: Callable[[Exit], None] | None = None
@@ -39,6 +41,7 @@ class ProcessSandbox:
         self._exit = callback
 
     async def assign(self, assignment: Assignment) -> None:
+        self._opt = await self._driver.layers.directory(assignment.layers)
         self._assignment = assignment
         self._start()
 
@@ -46,13 +49,17 @@ class ProcessSandbox:
         if self._assignment is None or self.log_fd < 0:
             raise SandboxError("the sandbox has ended")
         port = self.listener.getsockname()[1]
-        environment = dict(self._assignment.environment) | {
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
-            "LAMBDA_TASK_ROOT": str(self._driver.trees / self._assignment.code),
-            "LAMBDA_RUNTIME_DIR": str(self._driver.runtime_directory),
-            "PATH": os.defpath,
-        }
-        environment.pop("LD_LIBRARY_PATH", None)
+        environment = (
+            dict(self._assignment.environment)
+            | {
+                "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
+                "LAMBDA_TASK_ROOT": str(self._driver.trees / self._assignment.code),
+                "LAMBDA_RUNTIME_DIR": str(self._driver.runtime_directory),
+            }
+            | self._search_paths()
+        )
+        if self._opt is None:
+            environment.pop("LD_LIBRARY_PATH", None)
         process = subprocess.Popen(
             [
                 self._runtime.interpreter,
@@ -66,14 +73,21 @@ class ProcessSandbox:
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=self._output,
-            env={"PATH": os.defpath},
+            env=self._search_paths(),
             start_new_session=True,
         )
         assert process.stdin is not None
+        start = {"environment": environment} | ({"opt": str(self._opt)} if self._opt is not None else {})
         with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
-            pipe.write(json.dumps({"environment": environment}).encode())
+            pipe.write(json.dumps(start).encode())
         self._process = process
         self._watch = asyncio.get_running_loop().create_task(self._wait(process))
+
+    def _search_paths(self) -> dict[str, str]:
+        """Where programs and libraries are looked for: the machine's own, and the layers'."""
+        if self._opt is None:
+            return {"PATH": os.defpath}
+        return {"PATH": f"{os.defpath}:{self._opt}/bin", "LD_LIBRARY_PATH": f"{self._opt}/lib"}
 
     async def _wait(self, process: subprocess.Popen[bytes]) -> None:
         code = await asyncio.to_thread(process.wait)
@@ -134,10 +148,12 @@ class ProcessDriver:
 
     def __init__(self, directory: Path, trees: Path) -> None:
         self.trees = trees
+        self.layers = MergedLayers(directory / "layers", trees)
         self.runtime_directory = directory / "runtime"
         self._sandboxes: set[ProcessSandbox] = set()
 
     async def start(self) -> None:
+        await asyncio.to_thread(self.layers.start)
         shutil.rmtree(self.runtime_directory, ignore_errors=True)
         self.runtime_directory.mkdir(parents=True, mode=0o700)
         files = client_files(own_client=True)

@@ -102,10 +102,23 @@ class Init:
 
     def attach(self, message, fds):
         """Put the function's code, layers and /tmp in place, then give up the way to everything else."""
-        for source, target in message["trees"]:
-            sc.mount("/.trees/" + source, target, None, sc.MS_BIND)  # read-only, as the mount it is taken from
+        sc.mount(
+            "/.trees/" + message["code"], "/var/task", None, sc.MS_BIND
+        )  # read-only, as the mount it is taken from
+        self.attach_layers(message["layers"])
         sc.umount("/.trees")
         self.attach_tmp(message["tmp_size"], fds)
+
+    def attach_layers(self, layers):
+        """Mount the layers, lowest first, as one read-only /opt. Nothing is copied: files are those of the trees."""
+        upmost_first = list(dict.fromkeys(reversed(layers)))  # no overlay takes the same content twice
+        if len(upmost_first) == 1:
+            sc.mount("/.trees/" + upmost_first[0], "/opt", None, sc.MS_BIND)
+        elif upmost_first:
+            options = "lowerdir=" + ":".join("/.trees/" + layer for layer in upmost_first)
+            if self.plan["user_namespace"]:
+                options += ",userxattr"
+            sc.mount("layers", "/opt", "overlay", sc.MS_RDONLY | sc.MS_NOSUID | sc.MS_NODEV, options)
 
     def attach_tmp(self, size, fds):
         """Mount /tmp: the disk behind the descriptor if there is one, else a tmpfs of `size` bytes."""

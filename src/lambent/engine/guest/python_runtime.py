@@ -22,7 +22,10 @@ def preload():
 
 
 def run(start):
-    """Become the runtime of the function that `start` describes; the exit status when it ever ends."""
+    """Become the runtime of the function that `start` describes; the exit status when it ever ends.
+
+    `opt` of it says where the layers lie, where that is not /opt.
+    """
     if start.get("data_limit"):
         import resource
 
@@ -30,7 +33,7 @@ def run(start):
     os.environ.clear()
     os.environ.update(start["environment"])
     reseed()
-    prepare_path()
+    prepare_path(start.get("opt", "/opt"))
     os.chdir(os.environ["LAMBDA_TASK_ROOT"])
     forget_ourselves()
     sys.argv = [os.path.join(RUNTIME_DIR, "bootstrap.py"), start["environment"]["_HANDLER"]]
@@ -72,11 +75,11 @@ def reseed():
     time.tzset()
 
 
-def prepare_path():
+def prepare_path(opt):
     """`sys.path` as AWS lays it out: the function, its layers, the runtime, the standard library."""
     version = "python{}.{}".format(*sys.version_info[:2])
     standard = [path for path in sys.path if path.startswith(sys.prefix)]
-    layers = ["/opt/python/lib/{}/site-packages".format(version), "/opt/python"]
+    layers = ["{}/python/lib/{}/site-packages".format(opt, version), opt + "/python"]
     extra = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path and path != "/var/runtime"]
     sys.path[:] = [os.environ["LAMBDA_TASK_ROOT"], *extra, *layers, RUNTIME_DIR, *standard]
     for path in list(sys.path_importer_cache):
