@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
-import signal
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-
-import orjson
 
 from lambent.base.clock import Clock
 from lambent.base.http import HttpServer
 from lambent.control.records import Function
-from lambent.engine.invocation import RESPONSE_LIMIT, Invocation, Outcome
-from lambent.engine.logs import LineAssembler
+from lambent.engine.failures import describe_exit, platform_error, timed_out, too_large
+from lambent.engine.invocation import Invocation, Outcome
+from lambent.engine.output import Output
 from lambent.engine.reports import reports_for
 from lambent.engine.runtime_api import RuntimeApi
 from lambent.engine.runtimes import Runtime
@@ -51,29 +48,6 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 Changed = Callable[["Environment"], None]
 
 
-def platform_error(request_id: str, error_type: str, message: str, status: str = "failure") -> Outcome:
-    """A failure that the platform reports in the function's place."""
-    text = f"RequestId: {request_id} Error: {message}"
-    payload = orjson.dumps({"errorType": error_type, "errorMessage": text})
-    return Outcome(payload, "Unhandled", error_type, status)
-
-
-def timed_out(invocation: Invocation) -> Outcome:
-    """AWS's answer for a function that has used up its time."""
-    message = f"Task timed out after {invocation.function.timeout:.2f} seconds"
-    return platform_error(invocation.request_id, "Sandbox.Timedout", message, "timeout")
-
-
-def describe_exit(exit: Exit) -> str:
-    if exit.code < 0:
-        number = -exit.code
-        name = "killed" if number == signal.SIGKILL else (signal.strsignal(number) or str(number)).lower()
-        return f"Runtime exited with error: signal: {name}"
-    if exit.code == 0:
-        return "Runtime exited without providing a reason"
-    return f"Runtime exited with error: exit status {exit.code}"
-
-
 class Environment:
     """Runs one invocation at a time of one version of a function."""
 
@@ -102,7 +76,7 @@ class Environment:
         self._credentials = credentials
         self._changed = changed
         self._reports = reports_for(function, clock)
-        self._lines = LineAssembler()
+        self._output = Output(sandbox.log_fd, self._printed)
         self._loop = asyncio.get_running_loop()
         self._api = HttpServer(RuntimeApi(self), max_connections=RUNTIME_CONNECTIONS)
         self._give: Callable[[Invocation], None] | None = None
@@ -150,7 +124,7 @@ class Environment:
         """
         self._init_started = self._clock.monotonic()
         self._sandbox.on_exit(self._exited)
-        self._loop.add_reader(self._sandbox.log_fd, self._read_log)
+        self._output.open()
         await self._api.start_on(self._sandbox.listener)
         arn = f"arn:aws:lambda:{self.function.key.region}::runtime:{runtime_hash(self.runtime)}"
         major, minor, patch = self.runtime.version.split(".")
@@ -183,7 +157,7 @@ class Environment:
         if failure is None:
             self.init_seconds = duration if phase == "init" else None
             return None
-        self._drain_log()
+        self._output.drain()
         await self._stop_runtime()
         self._log(self._reports.init_report(duration, phase, failure), self._current)
         return failure
@@ -191,7 +165,7 @@ class Environment:
     async def _stop_runtime(self) -> None:
         self._give = None
         await self._sandbox.stop_runtime()
-        self._drain_log()
+        self._output.drain()
         if self.state is not State.DEAD:
             self._enter(State.STALE)
 
@@ -243,7 +217,7 @@ class Environment:
     def _freeze(self) -> None:
         self._freezing = None
         if self.state is State.IDLE:
-            self._drain_log()
+            self._output.drain()
             self._sandbox.freeze()
 
     def _waits_for(self, request_id: str) -> bool:
@@ -265,10 +239,7 @@ class Environment:
     def runtime_too_large(self, request_id: str) -> bool:
         if not self._waits_for(request_id):
             return False
-        kind = "Function.ResponseSizeTooLarge"
-        message = f"Response payload size exceeded maximum allowed payload size ({RESPONSE_LIMIT} bytes)."
-        payload = orjson.dumps({"errorType": kind, "errorMessage": message})
-        self._conclude(Outcome(payload, "Unhandled", kind, "error"))
+        self._conclude(too_large())
         return True
 
     def _conclude(self, outcome: Outcome, state: State = State.FINISHING) -> None:
@@ -279,10 +250,10 @@ class Environment:
             self._timeout = None
         if invocation is None:
             return
+        self._output.drain()
         self._current = None
         self.invocations += 1
         invocation.answered = self._clock.monotonic()
-        self._drain_log(invocation)
         self._log(self._reports.end(invocation), invocation)
         init_seconds, self.init_seconds = self.init_seconds, None
         peak = self._sandbox.peak_memory()
@@ -317,13 +288,13 @@ class Environment:
         if invocation is not self._current:
             return
         self._give = None
-        self._drain_log(invocation)
+        self._output.drain()
         self._log(self._reports.timed_out(invocation), invocation)
         self._conclude(timed_out(invocation), State.STALE)
 
     def _exited(self, exit: Exit) -> None:
         self._give = None
-        self._drain_log()
+        self._output.drain()
         if self.state is State.DEAD:
             return
         request_id = self._current.request_id if self._current else ""
@@ -344,8 +315,8 @@ class Environment:
             if timer is not None:
                 timer.cancel()
         self._timeout = self._freezing = None
-        self._drain_log()
-        self._loop.remove_reader(self._sandbox.log_fd)
+        self._output.drain()
+        self._output.close()
         if self._current is not None:
             message = "The execution environment was shut down"
             self._conclude(platform_error(self._current.request_id, "Sandbox.Failure", message), State.STALE)
@@ -357,28 +328,8 @@ class Environment:
 
     # Logs
 
-    def _read_log(self) -> None:
-        self._drain_log(self._current, once=True)
-
-    def _drain_log(self, invocation: Invocation | None = None, *, once: bool = False) -> None:
-        """Take what the runtime has printed so far."""
-        target = invocation or self._current
-        for _round in range(1 if once else 64):
-            try:
-                data = os.read(self._sandbox.log_fd, 65536)
-            except BlockingIOError:
-                break
-            except OSError:
-                return
-            if not data:
-                self._loop.remove_reader(self._sandbox.log_fd)
-                break
-            for message in self._lines.feed(data):
-                self._log(message, target)
-            if len(data) < 65536 and once:
-                return
-        if not once and (rest := self._lines.flush()) is not None:
-            self._log(rest, target)
+    def _printed(self, message: str) -> None:
+        self._log(message, self._current)
 
     def _log(self, message: str | None, invocation: Invocation | None) -> None:
         if message is None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from lambent.base.clock import Clock
 from lambent.control.records import Function, FunctionKey
-from lambent.engine.environment import Environment, State, platform_error, timed_out
+from lambent.engine.environment import Environment, State
+from lambent.engine.failures import platform_error, timed_out
 from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.lease import Leases
 from lambent.engine.logs import LogBook

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent.base.clock import SystemClock
-from lambent.engine.environment import RUNTIME_CONNECTIONS, TRANSITIONS, Environment, State, describe_exit
+from lambent.engine.environment import RUNTIME_CONNECTIONS, TRANSITIONS, Environment, State
 from lambent.engine.invocation import Invocation, Outcome, Tail
 from lambent.engine.runtimes import Runtime
 from lambent.engine.sandbox import Exit
@@ -228,20 +228,6 @@ async def test_an_environment_takes_one_event_at_a_time(stage: Stage) -> None:
     await parked
     with pytest.raises(RuntimeError, match="busy"):
         stage.invocation()
-
-
-@pytest.mark.parametrize(
-    ("code", "text"),
-    [
-        (0, "Runtime exited without providing a reason"),
-        (127, "Runtime exited with error: exit status 127"),
-        (-9, "Runtime exited with error: signal: killed"),
-        (-11, "Runtime exited with error: signal: segmentation fault"),
-        (-6, "Runtime exited with error: signal: aborted"),
-    ],
-)
-def test_exits_in_awss_words(code: int, text: str) -> None:
-    assert describe_exit(Exit(code)) == text
 
 
 @given(st.sampled_from(State), st.sampled_from(State))

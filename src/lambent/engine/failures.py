@@ -1,0 +1,41 @@
+"""The failures that the platform reports in a function's place, in AWS's words."""
+
+from __future__ import annotations
+
+import signal
+
+import orjson
+
+from lambent.engine.invocation import RESPONSE_LIMIT, Invocation, Outcome
+from lambent.engine.sandbox import Exit
+
+
+def platform_error(request_id: str, error_type: str, message: str, status: str = "failure") -> Outcome:
+    """A failure that the platform reports in the function's place."""
+    text = f"RequestId: {request_id} Error: {message}"
+    payload = orjson.dumps({"errorType": error_type, "errorMessage": text})
+    return Outcome(payload, "Unhandled", error_type, status)
+
+
+def timed_out(invocation: Invocation) -> Outcome:
+    """AWS's answer for a function that has used up its time."""
+    message = f"Task timed out after {invocation.function.timeout:.2f} seconds"
+    return platform_error(invocation.request_id, "Sandbox.Timedout", message, "timeout")
+
+
+def describe_exit(exit: Exit) -> str:
+    if exit.code < 0:
+        number = -exit.code
+        name = "killed" if number == signal.SIGKILL else (signal.strsignal(number) or str(number)).lower()
+        return f"Runtime exited with error: signal: {name}"
+    if exit.code == 0:
+        return "Runtime exited without providing a reason"
+    return f"Runtime exited with error: exit status {exit.code}"
+
+
+def too_large() -> Outcome:
+    """AWS's answer for a response beyond what the Runtime API takes."""
+    kind = "Function.ResponseSizeTooLarge"
+    message = f"Response payload size exceeded maximum allowed payload size ({RESPONSE_LIMIT} bytes)."
+    payload = orjson.dumps({"errorType": kind, "errorMessage": message})
+    return Outcome(payload, "Unhandled", kind, "error")

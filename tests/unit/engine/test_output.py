@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from lambent.engine.output import Output
+
+
+class Pipe:
+    def __init__(self) -> None:
+        reader, self.writer = os.pipe()
+        os.set_blocking(reader, False)
+        self.reader = reader
+        self.taken: list[str] = []
+        self.output = Output(reader, self.taken.append)
+
+    def close(self) -> None:
+        self.output.close()
+        os.close(self.reader)
+        os.close(self.writer)
+
+
+@pytest.fixture
+async def pipe() -> AsyncIterator[Pipe]:
+    pipe = Pipe()
+    yield pipe
+    pipe.close()
+
+
+async def until(condition: list[str], pipe: Pipe) -> None:
+    while pipe.taken != condition:
+        await asyncio.sleep(0.001)
+
+
+async def test_lines_arrive_as_they_are_printed(pipe: Pipe) -> None:
+    pipe.output.open()
+    os.write(pipe.writer, b"one\ntwo\nthr")
+    await until(["one\n", "two\n"], pipe)
+    os.write(pipe.writer, b"ee\n")
+    await until(["one\n", "two\n", "three\n"], pipe)
+
+
+async def test_draining_takes_the_start_of_a_line_too(pipe: Pipe) -> None:
+    os.write(pipe.writer, b"x" * 60_000 + b"\nstart")
+    pipe.output.drain()
+    assert pipe.taken == ["x" * 60_000 + "\n", "start"]
+    pipe.output.drain()
+    assert len(pipe.taken) == 2
+
+
+async def test_a_closed_output_takes_nothing(pipe: Pipe) -> None:
+    pipe.output.open()
+    pipe.output.close()
+    pipe.output.close()
+    os.write(pipe.writer, b"late\n")
+    await asyncio.sleep(0.01)
+    assert pipe.taken == []
+
+
+async def test_a_pipe_without_writers_is_let_go_of() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    taken: list[str] = []
+    output = Output(reader, taken.append)
+    output.open()
+    os.write(writer, b"last\n")
+    os.close(writer)
+    while taken != ["last\n"]:
+        await asyncio.sleep(0.001)
+    output.drain()
+    assert not asyncio.get_running_loop().remove_reader(reader)
+    os.close(reader)
