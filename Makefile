@@ -5,13 +5,14 @@ export PORT
 
 SOURCES := src tests scripts benchmarks examples
 
-.PHONY: help run test lint bench operations requirements clean
+.PHONY: help run test lint bench conformance operations requirements clean
 
 help:
 	@echo "make run          start Lambent, deploy an example, invoke it, keep serving (PORT=$(PORT), ONCE=1 to leave)"
 	@echo "make test         install what is needed, lint, check types, run every test"
 	@echo "make lint         ruff and mypy only"
 	@echo "make bench        measure Lambent beside a peer and print one table"
+	@echo "make conformance  play the cases recorded on AWS and say which answers match"
 	@echo "make operations   write docs/operations.md again"
 	@echo "make requirements compile requirements/*.txt again"
 	@echo "make clean        remove what was built; functions in .lambent stay"
@@ -32,6 +33,10 @@ test: lint
 bench:
 	@scripts/bootstrap test
 	@.venv/bin/python benchmarks/compare.py
+
+conformance:
+	@scripts/bootstrap test
+	@cd tests && ../.venv/bin/python -m recorded
 
 operations:
 	@scripts/bootstrap run

@@ -22,6 +22,7 @@ from lambent.base.jobs import Jobs
 from lambent.base.lockfile import DirectoryInUse, DirectoryLock
 from lambent.base.trees import Trees
 from lambent.config import Config
+from lambent.control import resources as resources_module
 from lambent.control import store as store_module
 from lambent.control.functions import Functions
 from lambent.control.links import PREFIX
@@ -89,7 +90,7 @@ class App:
         self._on_stop(lambda: _call(lock.release))
         db = SqliteDatabase(data / "lambent.db")
         self._on_stop(db.close)
-        await migrate(db, [*jobs_module.MIGRATIONS, *store_module.MIGRATIONS])
+        await migrate(db, [*jobs_module.MIGRATIONS, *store_module.MIGRATIONS, *resources_module.MIGRATIONS])
         blobs = LocalBlobs(data / "blobs")
         trees = await asyncio.to_thread(Trees, data / "trees")
         self._on_stop(trees.close)

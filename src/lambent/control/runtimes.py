@@ -7,13 +7,14 @@ import hashlib
 from lambent.control.records import partition_of
 from lambent.wire.errors import AwsError, not_built
 
-# In the order in which AWS lists them in its refusals, the newer ones at the end.
-SUPPORTED = (
+_PRINTED = (  # in the order in which AWS lists them in its refusals
     *("nodejs20.x", "python3.14", "provided.al2023", "python3.12", "python3.13", "nodejs24.x", "nodejs22.x"),
     *("java25", "python3.10", "python3.11", "java21", "ruby3.3", "ruby3.4", "ruby3.2", "python3.8", "python3.9"),
     *("java17", "nodejs16.x", "dotnet10", "dotnet8", "java11", "dotnet6", "nodejs18.x", "provided.al2", "java8.al2"),
-    *("nodejs26.x", "python3.15", "java8.al2023", "java11.al2023", "java17.al2023", "ruby4.0"),
 )
+# Supported likewise; they came after the refusal was recorded.
+_NEWER = ("nodejs26.x", "python3.15", "java8.al2023", "java11.al2023", "java17.al2023", "ruby4.0")
+SUPPORTED = _PRINTED + _NEWER
 RETIRED = frozenset(
     (
         *("nodejs", "nodejs4.3", "nodejs6.10", "nodejs8.10", "nodejs10.x", "nodejs12.x", "nodejs14.x"),
@@ -37,7 +38,7 @@ def check(runtime: str) -> None:
     else:
         message = (
             f"Value {runtime} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set:"
-            f" [{', '.join(SUPPORTED)}] or be a valid ARN"
+            f" [{', '.join(_PRINTED)}] or be a valid ARN"
         )
     raise AwsError("InvalidParameterValueException", message, Type="User")
 

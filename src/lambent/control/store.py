@@ -98,6 +98,7 @@ class FunctionStore:
         self._references: Counter[str] = Counter()
         self._watchers: list[Callable[[FunctionKey], None]] = []
         self._releasers: list[Callable[[str], None]] = []
+        self._heirs: list[Callable[[Connection, FunctionKey], None]] = []
 
     async def load(self) -> None:
         """Read everything once, at start, after `migrate` and before jobs start."""
@@ -142,6 +143,10 @@ class FunctionStore:
     def on_release(self, callback: Callable[[str], None]) -> None:
         """Call `callback(digest)` on the loop once no function refers to that code any more."""
         self._releasers.append(callback)
+
+    def on_delete(self, callback: Callable[[Connection, FunctionKey], None]) -> None:
+        """Call `callback(connection, key)` in the transaction that removes a function with all its versions."""
+        self._heirs.append(callback)
 
     # What the operations do
 
@@ -229,6 +234,8 @@ class FunctionStore:
             gone = connection.execute(query, (key.account, key.region, key.name))
             for (version,) in gone:
                 self._announce(connection, key, version, None)
+            for heir in self._heirs if gone else ():
+                heir(connection, key)
             return bool(gone)
 
         return await self._db.write(work)

@@ -13,6 +13,7 @@ from lambent.base.blobs import Blobs, LocalBlobs
 from lambent.base.db import SqliteDatabase, migrate
 from lambent.base.jobs import Job, Jobs
 from lambent.base.trees import Trees
+from lambent.control import resources as resources_module
 from lambent.control import store as store_module
 from lambent.control.functions import Functions
 from lambent.control.orphans import Orphans
@@ -59,7 +60,7 @@ class Lab:
     @classmethod
     async def open(cls, root: Path, **options: Any) -> Lab:
         lab = cls(root, **options)
-        await migrate(lab.db, [*jobs_module.MIGRATIONS, *store_module.MIGRATIONS])
+        await migrate(lab.db, [*jobs_module.MIGRATIONS, *store_module.MIGRATIONS, *resources_module.MIGRATIONS])
         await lab.store.load()
         await lab.jobs.start()
         return lab
@@ -102,6 +103,15 @@ class Lab:
         except AwsError as error:
             return error
         raise AssertionError(f"no error but {answer}")
+
+
+def error_of(error: AwsError) -> dict[str, Any]:
+    """An error as botocore shows it."""
+    shown: dict[str, Any] = {"Error": {"Code": error.code, "Message": error.message}, **error.fields}
+    status = error.status
+    if status is None:
+        status = models.service("lambda").model.shape_for(error.code).metadata["error"]["httpStatusCode"]
+    return shown | {"HTTPStatusCode": status}
 
 
 def key_of(name: str) -> FunctionKey:

@@ -11,8 +11,7 @@ import pytest
 from lambent.control import code, runtimes
 from lambent.wire.errors import AwsError
 
-from .lab import ROLE, Lab, make_zip
-from .test_goldens import error_of
+from .lab import ROLE, Lab, error_of, make_zip
 
 _ROLE_PATTERN = r"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+"
 _NAME_PATTERN = (
@@ -50,7 +49,7 @@ BAD = {
         {"Runtime": "cobol85"},
         "InvalidParameterValueException",
         "Value cobol85 at 'runtime' failed to satisfy constraint: Member must satisfy enum value set:"
-        f" [{', '.join(runtimes.SUPPORTED)}] or be a valid ARN",
+        f" [{', '.join(runtimes._PRINTED)}] or be a valid ARN",
     ),
     "a runtime that is no more": (
         {"Runtime": "python3.7"},

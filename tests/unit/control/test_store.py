@@ -219,6 +219,25 @@ async def test_code_is_released_when_the_last_function_lets_go(bench):
     assert bench.store.digests() == set()
 
 
+async def test_what_belongs_to_a_function_can_go_in_the_transaction_that_removes_it(bench):
+    gone = []
+    bench.store.on_delete(lambda connection, key: gone.append((key, connection.execute("SELECT name FROM functions"))))
+    await bench.store.create(function())
+    assert not await bench.store.delete(replace(KEY, name="other"))
+    assert gone == []
+    assert await bench.store.delete(KEY)
+    assert gone == [(KEY, [])]
+
+    def refuse(connection, key):
+        raise RuntimeError("no")
+
+    bench.store.on_delete(refuse)
+    await bench.store.create(function())
+    with pytest.raises(RuntimeError):
+        await bench.store.delete(KEY)
+    assert await bench.store.get(KEY) is not None
+
+
 async def test_counts_and_runtimes(bench):
     await bench.finish(await bench.store.create(function()))
     await bench.store.create(function("g", runtime="python3.13"))

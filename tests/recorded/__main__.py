@@ -1,0 +1,5 @@
+import sys
+
+from recorded.runner import main
+
+sys.exit(main())
