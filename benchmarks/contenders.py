@@ -62,6 +62,10 @@ class Contender:
         return begin
 
     @property
+    def pid(self) -> int:
+        return self._process.pid if self._process is not None else -1
+
+    @property
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
@@ -104,6 +108,9 @@ class Lambent(Contender):
         where = ["--host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.directory / "data")]
         return [sys.executable, "-m", "lambent", "serve", *where]
 
+    def environment(self) -> dict[str, str]:
+        return {"LAMBENT_MAX_ENVIRONMENTS": "500"}  # the burst wants all of its environments at once
+
 
 class Ministack(Contender):
     name = "ministack"
@@ -142,7 +149,12 @@ class Socket(Floor):
     program = "canned.py"
 
 
-CONTENDERS: dict[str, type[Contender]] = {kind.name: kind for kind in (Lambent, Ministack, BareClient, Socket)}
+class Fork(Floor):
+    name = "fork"
+    program = "forks.py"
+
+
+CONTENDERS: dict[str, type[Contender]] = {kind.name: kind for kind in (Lambent, Ministack, BareClient, Socket, Fork)}
 
 
 def install_peer() -> None:

@@ -8,7 +8,7 @@ import wire
 from stand import CODE, RUNTIME, Stand, timed_invoke
 from table import put
 
-CONTENDERS = ("lambent", "ministack")
+CONTENDERS = ("lambent", "ministack", "fork")
 
 
 async def measure(stand: Stand) -> None:
