@@ -85,15 +85,19 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LAMBENT_"))}
 
 
-def zip_files(files: Mapping[str, str | bytes]) -> bytes:
-    """A zip as `zip -r` makes it: regular files of mode 0644."""
+def zip_files(files: Mapping[str, str | bytes], mode: int = 0o644) -> bytes:
+    """A zip as `zip -r` makes it: regular files."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
-            entry.external_attr = 0o100644 << 16
+            entry.external_attr = (0o100000 | mode) << 16
             archive.writestr(entry, content)
     return buffer.getvalue()
+
+
+def zip_executables(files: Mapping[str, str | bytes]) -> bytes:
+    return zip_files(files, 0o755)
 
 
 def create(client: Any, name: str, code: str, **settings: Any) -> dict[str, Any]:

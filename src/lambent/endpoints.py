@@ -13,7 +13,6 @@ import orjson
 from lambent import __version__
 from lambent.base.clock import Clock
 from lambent.base.http import Request, Response
-from lambent.base.machine import PYTHON_VERSIONS
 from lambent.engine.invoker import Invoker
 from lambent.engine.logs import LogBook
 from lambent.engine.runtimes import Missing, Runtimes
@@ -93,12 +92,12 @@ class Endpoints:
 
     async def list_runtimes(self, request: Request) -> Response:
         rows = []
-        for version in PYTHON_VERSIONS:
-            found = self._runtimes.find(f"python{version}")
+        for name in self._runtimes.names:
+            found = self._runtimes.find(name)
             if isinstance(found, Missing):
                 rows.append(_row(found.name, False, None, found.reason, found.remedy))
             else:
-                rows.append(_row(found.name, True, str(found.interpreter), f"Python {found.version}", None))
+                rows.append(_row(found.name, True, str(found.source), found.version, None))
         return _answer({"runtimes": rows})
 
     async def logs(self, request: Request) -> Response:

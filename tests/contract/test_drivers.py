@@ -66,7 +66,9 @@ class Stage:
             "AWS_LAMBDA_LOG_GROUP_NAME": "g",
             "AWS_LAMBDA_LOG_STREAM_NAME": "s",
         }
-        return Assignment("code", layers, environment | variables, memory=256, ephemeral_storage=512)
+        environment |= variables
+        command = self.runtime.fresh_start(environment)
+        return Assignment("code", layers, environment, memory=256, ephemeral_storage=512, command=command)
 
 
 async def asked(sandbox: Any) -> str:

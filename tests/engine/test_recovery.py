@@ -28,7 +28,7 @@ def command(pid: int) -> str:
 
 
 def zygotes(server: Server) -> list[int]:
-    return [pid for pid in children(server.process.pid) if "/var/runtime/zygote.py" in command(pid)]
+    return [pid for pid in children(server.process.pid) if "/.lambent/guest/zygote.py" in command(pid)]
 
 
 @pytest.fixture

@@ -127,15 +127,16 @@ class Environment:
         self._output.open()
         await self._api.start_on(self._sandbox.listener)
         arn = f"arn:aws:lambda:{self.function.key.region}::runtime:{runtime_hash(self.runtime)}"
-        major, minor, patch = self.runtime.version.split(".")
-        self._log(self._reports.init_start(f"python:{major}.{minor}.v{patch}", arn), None)
+        self._log(self._reports.init_start(self.runtime.build, arn), None)
         function = self.function
+        variables = environment(function, self.runtime, self.log_stream, self._credentials)
         assignment = Assignment(
             code=function.code_digest,
             layers=tuple(layer.digest for layer in function.layers),
-            environment=environment(function, self.log_stream, self._credentials),
+            environment=variables,
             memory=function.memory_size,
             ephemeral_storage=function.ephemeral_storage,
+            command=self.runtime.fresh_start(variables),
         )
         await self._sandbox.assign(assignment)
         return await self._await_init("init", INIT_SECONDS)
@@ -298,7 +299,7 @@ class Environment:
         if self.state is State.DEAD:
             return
         request_id = self._current.request_id if self._current else ""
-        outcome = platform_error(request_id, "Runtime.ExitError", describe_exit(exit))
+        outcome = platform_error(request_id, exit.error_type or "Runtime.ExitError", describe_exit(exit))
         if not self._init.done():
             self._init.set_result(outcome)
             return

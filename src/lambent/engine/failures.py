@@ -24,6 +24,8 @@ def timed_out(invocation: Invocation) -> Outcome:
 
 
 def describe_exit(exit: Exit) -> str:
+    if exit.message:
+        return exit.message
     if exit.code < 0:
         number = -exit.code
         name = "killed" if number == signal.SIGKILL else (signal.strsignal(number) or str(number)).lower()

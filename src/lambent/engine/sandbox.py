@@ -23,6 +23,9 @@ class Assignment:
     environment: Mapping[str, str]  # the runtime's whole environment
     memory: int  # MiB
     ephemeral_storage: int  # MiB of /tmp
+    command: tuple[str, ...] | None = None
+    """What to execute, for a function that no waiting process can take. The first word may name several places,
+    divided by colons: the first that is there is executed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Exit:
 
     code: int
     out_of_memory: bool = False
+    error_type: str = ""  # of a runtime that could not be executed at all, with
+    message: str = ""  # why
 
 
 class SandboxError(Exception):

@@ -5,36 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lambent.control.records import Function
+from lambent.engine.runtimes import Runtime
 
 RUNTIME_API_PORT = 9001
 RUNTIME_API = f"127.0.0.1:{RUNTIME_API_PORT}"
-LIBRARIES = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
 
 
-def environment(function: Function, log_stream: str, credentials: Mapping[str, str]) -> dict[str, str]:
+def environment(
+    function: Function, runtime: Runtime, log_stream: str, credentials: Mapping[str, str]
+) -> dict[str, str]:
     """All variables of an on-demand environment. The function's own come first: the platform's win over them.
 
-    Source: the recorded environment of an initialised function, and the precedence of the runtime interface emulator
+    Source: the recorded environments of initialised functions, and the precedence of the runtime interface emulator
     (customer < platform-unreserved < credentials < runtime < platform).
     """
     variables = {
-        "LANG": "en_US.UTF-8",
-        "LC_CTYPE": "C.UTF-8",
-        "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
-        "LD_LIBRARY_PATH": LIBRARIES,
-        "PYTHONPATH": "/var/runtime",
-        "SHLVL": "0",
-        "PWD": "/var/task",
         "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
         "AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129:2000",
         "_AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129",
         "_AWS_XRAY_DAEMON_PORT": "2000",
     }
+    variables |= runtime.variables
     variables |= function.environment or {}
     variables |= credentials
     variables |= {
         "_HANDLER": function.handler,
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
         "AWS_LAMBDA_LOG_GROUP_NAME": function.logging.log_group,
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         "LAMBDA_TASK_ROOT": "/var/task",

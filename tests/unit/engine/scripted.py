@@ -7,11 +7,17 @@ import itertools
 import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
-from lambent.engine.runtimes import Runtime
+from lambent.engine.runtimes import Runtime, Start
 from lambent.engine.sandbox import Assignment, Exit
 
 _numbers = itertools.count(1)
+
+
+def scripted_runtime(name: str = "python3.11") -> Runtime:
+    """A runtime that needs no machine."""
+    return Runtime(name, "3.11.2", "python:3.11.v2", Path("/usr/bin/python3.11"), Start.FORK, lambda environment: ())
 
 
 class ScriptedRuntime:

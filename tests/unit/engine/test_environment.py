@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +15,12 @@ from hypothesis import strategies as st
 from lambent.base.clock import SystemClock
 from lambent.engine.environment import RUNTIME_CONNECTIONS, TRANSITIONS, Environment, State
 from lambent.engine.invocation import Invocation, Outcome, Tail
-from lambent.engine.runtimes import Runtime
 from lambent.engine.sandbox import Exit
 
 from .factory import make_function
-from .scripted import ScriptedRuntime, ScriptedSandbox
+from .scripted import ScriptedRuntime, ScriptedSandbox, scripted_runtime
 
-RUNTIME = Runtime("python3.11", "3.11.2", Path("/usr/bin/python3.11"), Path("/usr"))
+RUNTIME = scripted_runtime()
 
 
 class Stage:

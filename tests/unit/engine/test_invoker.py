@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,13 +18,13 @@ from lambent.engine.runtimes import Missing, Runtime
 from lambent.wire.errors import AwsError
 
 from .factory import make_function
-from .scripted import ScriptedDriver, ScriptedRuntime, echo
+from .scripted import ScriptedDriver, ScriptedRuntime, echo, scripted_runtime
 
 
 class FakeRuntimes:
     def find(self, name: str) -> Runtime | Missing:
         if name == "python3.11":
-            return Runtime(name, "3.11.2", Path("/usr/bin/python3.11"), Path("/usr"))
+            return scripted_runtime(name)
         return Missing(name, "no such interpreter", None)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from lambent.engine.drivers import cgroups, disks, root
 from lambent.engine.drivers.zygote import Zygote
 from lambent.engine.guest import wire
+from lambent.engine.runtimes import Runtime
 from lambent.engine.sandbox import Assignment, Exit, SandboxError
 
 MIB = 1 << 20
@@ -33,9 +34,17 @@ class Means:
 class NamespaceSandbox:
     """One init process and all it starts."""
 
-    def __init__(self, means: Means, zygote: Zygote, slot: int, released: Callable[[NamespaceSandbox], None]) -> None:
+    def __init__(
+        self,
+        means: Means,
+        runtime: Runtime,
+        zygote: Zygote,
+        slot: int,
+        released: Callable[[NamespaceSandbox], None],
+    ) -> None:
         """`slot` gives it a user id of its own; `released` is called once `destroy` has given everything back."""
         self._means = means
+        self._runtime = runtime
         self._released = released
         self._zygote = zygote
         self.slot = slot
@@ -71,7 +80,7 @@ class NamespaceSandbox:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, wire.LIMIT * 2)
         self._channel = ours
         asyncio.get_running_loop().add_reader(ours, self._read)
-        plan = root.spawn_plan(self.slot, user_namespace=self._means.user_namespace)
+        plan = root.spawn_plan(self._runtime, self.slot, user_namespace=self._means.user_namespace)
         try:
             with theirs:
                 preparing = asyncio.to_thread(self._prepare_limits)
@@ -109,7 +118,8 @@ class NamespaceSandbox:
                     waiter.set_result(fds)
             elif message["op"] == "exited" and self._exit is not None:
                 self._raise_peak(message["peak"])
-                self._exit(Exit(message["code"], self._ran_out_of_memory()))
+                failure = message["failure"] or {"type": "", "message": ""}
+                self._exit(Exit(message["code"], self._ran_out_of_memory(), failure["type"], failure["message"]))
 
     def _ran_out_of_memory(self) -> bool:
         kills = self._group.out_of_memory()
@@ -158,7 +168,11 @@ class NamespaceSandbox:
             "code": assignment.code,
             "layers": assignment.layers,
             "tmp_size": tmp_size,
-            "start": {"environment": dict(assignment.environment), "data_limit": self._data_limit()},
+            "start": {
+                "environment": dict(assignment.environment),
+                "command": assignment.command,
+                "data_limit": self._data_limit(),
+            },
         }
         await self._order(order, fds)
         self._drop_tmp()

@@ -15,7 +15,7 @@ from lambent.engine.drivers import cgroups, disks, root
 from lambent.engine.drivers.fenced import Means, NamespaceSandbox
 from lambent.engine.drivers.stems import Stems
 from lambent.engine.drivers.zygote import Zygote
-from lambent.engine.runtimes import Runtime
+from lambent.engine.runtimes import Runtime, python
 from lambent.engine.sandbox import SandboxError
 
 
@@ -76,20 +76,19 @@ class NamespaceDriver:
             await asyncio.to_thread(self._means.disks.start)
 
     def _plan(self, runtime: Runtime) -> dict[str, Any]:
-        own_client = self._own_client or not _fits_c_extension(runtime)
-        return root.launch_plan(
-            runtime, self._directory, self._trees, user_namespace=self._means.user_namespace, own_client=own_client
-        )
+        if not self._own_client and _fits_c_extension(runtime):
+            runtime = python.with_aws_transport(runtime)
+        return root.launch_plan(runtime, self._directory, self._trees, user_namespace=self._means.user_namespace)
 
-    def _make(self, zygote: Zygote) -> NamespaceSandbox:
-        sandbox = NamespaceSandbox(self._means, zygote, next(self._slots), self._sandboxes.discard)
+    def _make(self, runtime: Runtime, zygote: Zygote) -> NamespaceSandbox:
+        sandbox = NamespaceSandbox(self._means, runtime, zygote, next(self._slots), self._sandboxes.discard)
         self._sandboxes.add(sandbox)
         return sandbox
 
     def _pool(self, runtime: Runtime) -> Stems:
         if runtime.name not in self._pools:
-            plan = functools.partial(self._plan, runtime)
-            self._pools[runtime.name] = Stems(runtime.name, self._stems_per_runtime, plan, self._make)
+            plan, make = functools.partial(self._plan, runtime), functools.partial(self._make, runtime)
+            self._pools[runtime.name] = Stems(runtime.name, self._stems_per_runtime, plan, make)
         return self._pools[runtime.name]
 
     async def warm(self, runtime: Runtime) -> None:

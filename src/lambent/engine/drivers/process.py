@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -14,10 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lambent.engine.drivers.merged import MergedLayers
-from lambent.engine.runtimes import Runtime, client_files
+from lambent.engine.runtimes import Runtime
 from lambent.engine.sandbox import Assignment, Exit, SandboxError
-
-_GUEST = Path(__file__).parent.parent / "guest"
 
 
 class ProcessSandbox:
@@ -48,46 +45,40 @@ class ProcessSandbox:
     def _start(self) -> None:
         if self._assignment is None or self.log_fd < 0:
             raise SandboxError("the sandbox has ended")
-        port = self.listener.getsockname()[1]
-        environment = (
-            dict(self._assignment.environment)
-            | {
-                "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
-                "LAMBDA_TASK_ROOT": str(self._driver.trees / self._assignment.code),
-                "LAMBDA_RUNTIME_DIR": str(self._driver.runtime_directory),
-            }
-            | self._search_paths()
-        )
-        if self._opt is None:
-            environment.pop("LD_LIBRARY_PATH", None)
+        inside = self._driver.places(self._runtime, self._assignment.code)
+        if self._opt is not None:
+            inside["/opt"] = str(self._opt)
+        environment = self._environment(self._assignment, inside)
+        command = self._assignment.command or self._runtime.command(environment)
         process = subprocess.Popen(
-            [
-                self._runtime.interpreter,
-                "-I",
-                "-S",
-                "-B",
-                "-X",
-                "utf8",
-                self._driver.runtime_directory / "process.py",
-            ],
-            stdin=subprocess.PIPE,
+            [_translate(argument, inside) for argument in command],
+            cwd=inside["/var/task"],
+            stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
-            env=self._search_paths(),
+            env=environment,
             start_new_session=True,
         )
-        assert process.stdin is not None
-        start = {"environment": environment} | ({"opt": str(self._opt)} if self._opt is not None else {})
-        with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
-            pipe.write(json.dumps(start).encode())
         self._process = process
         self._watch = asyncio.get_running_loop().create_task(self._wait(process))
 
-    def _search_paths(self) -> dict[str, str]:
-        """Where programs and libraries are looked for: the machine's own, and the layers'."""
-        if self._opt is None:
-            return {"PATH": os.defpath}
-        return {"PATH": f"{os.defpath}:{self._opt}/bin", "LD_LIBRARY_PATH": f"{self._opt}/lib"}
+    def _environment(self, assignment: Assignment, inside: dict[str, str]) -> dict[str, str]:
+        """What the function sees: the runtime's own search paths lead to where things lie on this machine."""
+        environment = dict(assignment.environment)
+        for name, value in self._runtime.variables.items():
+            if environment.get(name) == value:
+                environment[name] = _translate(value, inside)
+        environment |= {
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self.listener.getsockname()[1]}",
+            "LAMBDA_TASK_ROOT": inside["/var/task"],
+            "LAMBDA_RUNTIME_DIR": inside["/var/runtime"],
+            "PATH": os.defpath,
+        }
+        environment.pop("LD_LIBRARY_PATH", None)
+        if self._opt is not None:
+            opt = str(self._opt)
+            environment |= {"PATH": f"{os.defpath}:{opt}/bin", "LD_LIBRARY_PATH": f"{opt}/lib", "LAMBENT_LAYERS": opt}
+        return environment
 
     async def _wait(self, process: subprocess.Popen[bytes]) -> None:
         code = await asyncio.to_thread(process.wait)
@@ -156,13 +147,20 @@ class ProcessDriver:
         await asyncio.to_thread(self.layers.start)
         shutil.rmtree(self.runtime_directory, ignore_errors=True)
         self.runtime_directory.mkdir(parents=True, mode=0o700)
-        files = client_files(own_client=True)
-        files |= {path.name: path for path in _GUEST.glob("*.py") if path.name != "__init__.py"}
-        for name, path in files.items():
-            if path.is_dir():
-                (self.runtime_directory / name).symlink_to(path)
-            else:
-                shutil.copyfile(path, self.runtime_directory / name)
+
+    def places(self, runtime: Runtime, code: str) -> dict[str, str]:
+        """Where here lies what a sandbox has in these places."""
+        directory = self.runtime_directory / runtime.name
+        places = {"/var/task": str(self.trees / code), "/var/runtime": str(directory)}
+        fresh = not directory.exists()
+        for path, inside in runtime.binds:
+            if not inside.startswith("/var/runtime/"):
+                places[inside] = str(path)
+            elif fresh:
+                link = directory / inside.removeprefix("/var/runtime/")
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(path)
+        return places
 
     async def warm(self, runtime: Runtime) -> None:
         """Nothing waits: a plain process starts quickly enough and holds memory."""
@@ -177,3 +175,9 @@ class ProcessDriver:
 
     async def stop(self) -> None:
         await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes)))
+
+
+def _translate(text: str, places: dict[str, str]) -> str:
+    for inside, path in places.items():
+        text = text.replace(inside, path)
+    return text

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
 from lambent.engine import seccomp
-from lambent.engine.runtimes import Runtime, client_files
-from lambent.engine.variables import LIBRARIES, RUNTIME_API_PORT
+from lambent.engine.runtimes import Runtime, Start
+from lambent.engine.variables import RUNTIME_API_PORT
 
 RUNTIME_API = ("127.0.0.1", RUNTIME_API_PORT)
 SANDBOX_USER = "sbx_user1051"  # the name AWS gives it
@@ -17,6 +18,7 @@ UID_BASE = 1_879_048_192  # 0x70000000: far above users, containers and systemd'
 UID_COUNT = 4096
 
 _GUEST = Path(__file__).parent.parent / "guest"
+_INSIDE, _INTERPRETER = "/.lambent/guest", "/.lambent/python"  # for the zygote and its inits; no function sees them
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _SETTINGS = (
     "/etc/alternatives", "/etc/ca-certificates", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
@@ -24,8 +26,8 @@ _SETTINGS = (
     "/etc/ssl/certs", "/etc/ssl/openssl.cnf",
 )  # fmt: skip
 _DIRECTORIES = (
-    "/.proc", "/dev", "/etc", "/home", "/mnt", "/proc", "/root", "/run", "/tmp", "/var/lang", "/var/runtime",
-    "/var/tmp", "/opt/lib", "/var/task/lib",
+    "/.lambent", "/.proc", "/dev", "/etc", "/home", "/mnt", "/proc", "/root", "/run", "/tmp", "/var/lang",
+    "/var/runtime", "/var/tmp", "/opt/lib", "/var/task/lib",
 )  # fmt: skip
 # The dynamic loader remembers, from before the function is mounted, which of these exist: so they do.
 _RLIMITS = {  # as AWS sets them, but no core dumps: the kernel may hand those to a program of the host
@@ -44,23 +46,20 @@ def users(*, user_namespace: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def launch_plan(
-    runtime: Runtime, directory: Path, trees: Path, *, user_namespace: bool, own_client: bool
-) -> dict[str, Any]:
+def launch_plan(runtime: Runtime, directory: Path, trees: Path, *, user_namespace: bool) -> dict[str, Any]:
     """The launcher's first message: what to bind, what to write, what to become.
 
-    `directory` holds the mount point `root` and the file `passwd`. `own_client` False puts the C extension of
-    `awslambdaric` in the place of Lambent's leaner transport.
+    `directory` holds the mount point `root` and the file `passwd`.
     """
-    binds = [(path, path) for path in _SYSTEM]
-    binds += [(path, path) for path in _SETTINGS]
-    binds += [(str(runtime.prefix), "/var/lang"), (str(directory / "passwd"), "/etc/passwd")]
-    for name, path in client_files(own_client=own_client).items():
-        binds.append((str(path), f"/var/runtime/{name}"))
-    for path in sorted(_GUEST.glob("*.py")):
-        if path.name not in ("__init__.py", "launcher.py") and (own_client or path.name != "runtime_client.py"):
-            binds.append((str(path), f"/var/runtime/{path.name}"))
-    executable = f"/var/lang/{runtime.interpreter.relative_to(runtime.prefix)}"
+    binds = [(path, path) for path in (*_SYSTEM, *_SETTINGS)]
+    binds += [(str(directory / "passwd"), "/etc/passwd"), (str(_GUEST), _INSIDE)]
+    binds += [(str(path), inside) for path, inside in runtime.binds]
+    preloaded: tuple[str, ...] = ()
+    if runtime.start is Start.FORK:
+        interpreter, preloaded = runtime.waiting, ("python_runtime",)
+    else:
+        interpreter = (f"{_INTERPRETER}/{_own_interpreter().relative_to(sys.base_prefix)}", "-I", "-S", "-B")
+        binds.append((sys.base_prefix, _INTERPRETER))
     return {
         "root": str(directory / "root"),
         "trees": str(trees),
@@ -73,22 +72,30 @@ def launch_plan(
             "/etc/resolv.conf": "",
             "/etc/hostname": "169.254.0.1\n",
         },
-        "command": [executable, "-I", "-S", "-B", "-X", "utf8", "/var/runtime/zygote.py"],
+        "command": [*interpreter, f"{_INSIDE}/zygote.py"],
+        "preloaded": preloaded,
         "environment": {
             "LANG": "C.UTF-8",
             "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin:/bin",
-            "LD_LIBRARY_PATH": LIBRARIES,
+            "LD_LIBRARY_PATH": f"/var/lang/lib:{_INTERPRETER}/lib",
         },
     }
 
 
-def spawn_plan(slot: int, *, user_namespace: bool) -> dict[str, Any]:
+def _own_interpreter() -> Path:
+    return Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
+
+
+def spawn_plan(runtime: Runtime, slot: int, *, user_namespace: bool) -> dict[str, Any]:
     """What the init of one environment must know. `slot` gives it a user id of its own."""
     uid = UID_BASE + slot % UID_COUNT
     rlimits = dict(_RLIMITS) if user_namespace else _RLIMITS | {"RLIMIT_NPROC": (1024, 1024)}
     return {
         "op": "spawn",
         "runtime_api": RUNTIME_API,
+        "hidden": [_INSIDE] if runtime.start is Start.FORK else [_INSIDE, _INTERPRETER],
+        "waiting": runtime.waiting if runtime.start is Start.STEM else None,
+        "waiting_environment": dict(runtime.variables),
         "user_namespace": user_namespace,
         "uid": uid,
         "uid_map": f"{SANDBOX_UID} 0 1",

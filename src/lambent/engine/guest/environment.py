@@ -6,13 +6,16 @@ and speaks to nobody but the server.
 """
 
 import fcntl
+import json
 import os
 import resource
 import select
 import signal
 import socket
 import struct
+import traceback
 
+import executable
 import syscalls as sc
 import wire
 
@@ -27,6 +30,7 @@ class Init:
         self.plan = plan
         self.starter = None  # our end of the pipe that the waiting runtime process reads its assignment from
         self.runtime = None  # its pid
+        self.report = None  # where it says why it could not become its program
         self.assignment = None
 
     def run(self):
@@ -81,14 +85,14 @@ class Init:
         order = message["op"]
         if order == "prepare":
             self.attach_tmp(None, fds)
-            self.fork_runtime()
+            self.fork_runtime(self.plan["waiting"])
         elif order == "assign":
             self.assignment = message
             self.attach(message, fds)
             self.start()
         elif order == "restart":
             self.stop_runtime()
-            self.fork_runtime()
+            self.fork_runtime(None if self.assignment["start"]["command"] else self.plan["waiting"])
             self.start()
         elif order == "stop":
             self.stop_runtime()
@@ -102,11 +106,10 @@ class Init:
 
     def attach(self, message, fds):
         """Put the function's code, layers and /tmp in place, then give up the way to everything else."""
-        sc.mount(
-            "/.trees/" + message["code"], "/var/task", None, sc.MS_BIND
-        )  # read-only, as the mount it is taken from
+        sc.mount("/.trees/" + message["code"], "/var/task", None, sc.MS_BIND)  # read-only, as what it is taken from
         self.attach_layers(message["layers"])
-        sc.umount("/.trees")
+        for path in ("/.trees", *self.plan["hidden"]):
+            sc.umount(path)
         self.attach_tmp(message["tmp_size"], fds)
 
     def attach_layers(self, layers):
@@ -131,19 +134,42 @@ class Init:
             options = "mode=1777,size={}".format(size)
             sc.mount("tmp", "/tmp", "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, options)
 
-    def fork_runtime(self):
+    def fork_runtime(self, waiting):
+        """A new process that waits for the function; `waiting` is the command it waits as, None for as it is."""
+        self.close_report()
         reader, self.starter = os.pipe2(os.O_CLOEXEC)
+        self.report, reporter = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         pid = os.fork()
         if pid == 0:
-            os.close(self.starter)
-            become_runtime(reader, self.output, self.plan)
+            become_runtime(reader, reporter, self.plan, waiting)
         self.runtime = pid
         os.close(reader)
+        os.close(reporter)
 
     def start(self):
-        with os.fdopen(self.starter, "wb") as pipe:
-            pipe.write(wire.json.dumps(self.assignment["start"]).encode())
+        start = self.assignment["start"]
+        if start["command"] and self.plan["waiting"]:  # what waits has already started, without this environment
+            self.stop_runtime()
+            os.close(self.starter)
+            self.fork_runtime(None)
+        try:
+            with os.fdopen(self.starter, "wb") as pipe:
+                pipe.write(json.dumps(start).encode())
+        except BrokenPipeError:
+            pass  # it ended while it waited; its exit is reported
         self.starter = None
+
+    def close_report(self):
+        """What the runtime reported, if it did."""
+        if self.report is None:
+            return None
+        try:
+            text = os.read(self.report, 4096)
+        except BlockingIOError:
+            text = b""
+        os.close(self.report)
+        self.report = None
+        return json.loads(text) if text else None
 
     def stop_runtime(self):
         """Kill all but ourselves. The exits are ordered, so they are not reported."""
@@ -173,7 +199,8 @@ class Init:
             if pid == self.runtime:
                 self.runtime = None
                 code = os.waitstatus_to_exitcode(status)
-                wire.send(self.channel, {"op": "exited", "code": code, "peak": usage.ru_maxrss * 1024})
+                message = {"op": "exited", "code": code, "peak": usage.ru_maxrss * 1024, "failure": self.close_report()}
+                wire.send(self.channel, message)
 
 
 def set_oom_score(score):
@@ -186,31 +213,47 @@ def set_oom_score(score):
         os.close(fd)
 
 
-def become_runtime(reader, output, plan):
+def become_runtime(reader, reporter, plan, waiting):
     """Give up every privilege, wait for the function, become its runtime. Never returns."""
-    import python_runtime
-
     status = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if reader != 3:
-            os.dup2(reader, 3)
-        os.closerange(4, 4096)
+        place_descriptors(reader, reporter)
         give_up_privileges(plan)
+        if waiting:
+            executable.wait_as(waiting, plan["waiting_environment"])
         with os.fdopen(3, "rb") as pipe:
-            message = pipe.read()
-        if message:
-            status = python_runtime.run(wire.json.loads(message))
+            text = pipe.read()
+        if text:
+            status = run(json.loads(text))
     except SystemExit as leave:
         status = leave.code if isinstance(leave.code, int) else (0 if leave.code is None else 1)
     except BaseException:
-        import traceback
-
         traceback.print_exc()
     finally:
         os._exit(status & 0xFF)
+
+
+def place_descriptors(reader, reporter):
+    """The assignment on 3, the report on 4, and nothing else of ours."""
+    reader, reporter = (fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (reader, reporter))
+    os.dup2(reader, 3)
+    os.dup2(reporter, executable.REPORT_FD, inheritable=False)
+    os.closerange(5, 4096)
+
+
+def run(start):
+    """The exit status of the function's runtime, if it ever ends in this process."""
+    if start.get("data_limit"):
+        resource.setrlimit(resource.RLIMIT_DATA, (start["data_limit"], start["data_limit"]))
+    if start["command"]:
+        executable.become(start["command"], start["environment"])
+    os.close(executable.REPORT_FD)
+    import python_runtime  # loaded long ago, by the zygote
+
+    return python_runtime.run(start)
 
 
 def give_up_privileges(plan):

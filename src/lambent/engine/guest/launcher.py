@@ -117,7 +117,8 @@ def main():
     build(plan)
     pivot(plan["root"])
     os.set_inheritable(control.fileno(), True)
-    os.execve(plan["command"][0], plan["command"] + [str(control.fileno())], plan["environment"])
+    command = [*plan["command"], str(control.fileno()), *plan["preloaded"]]
+    os.execve(command[0], command, plan["environment"])
 
 
 main()

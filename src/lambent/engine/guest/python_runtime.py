@@ -12,7 +12,7 @@ PRELOADED = (
     "awslambdaric.bootstrap", "awslambdaric.lambda_runtime_client", "runtime_client", "base64", "datetime", "decimal",
     "encodings.idna", "hashlib", "http.client", "json", "logging", "random", "traceback", "urllib.parse", "uuid",
 )  # fmt: skip
-_OURS = ("environment", "python_runtime", "syscalls", "wire", "zygote")
+_OURS = ("environment", "executable", "python_runtime", "syscalls", "wire", "zygote")
 
 
 def preload():
@@ -26,10 +26,6 @@ def run(start):
 
     `opt` of it says where the layers lie, where that is not /opt.
     """
-    if start.get("data_limit"):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_DATA, (start["data_limit"], start["data_limit"]))
     os.environ.clear()
     os.environ.update(start["environment"])
     reseed()

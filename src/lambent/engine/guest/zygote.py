@@ -1,22 +1,22 @@
-"""The zygote of one Python runtime: forks execution environments that are ready before their function is known.
+"""The zygote of one runtime: forks execution environments that are ready before their function is known.
 
-Runs inside the runtime's root, with the runtime client loaded and no user code, no secret. For each `spawn` it forks
-an init (process 1 of an own process namespace), which fences itself in, then forks the process that will become the
-runtime and lets it wait for its function. See `environment.py` for the init.
+Runs inside the runtime's root, with no user code and no secret: for Python on the runtime's own interpreter with its
+client loaded (`zygote.py FD python_runtime`), for others on the server's interpreter, which no function gets to see.
+For each `spawn` it forks an init (process 1 of an own process namespace), which fences itself in, then forks the
+process that will become the runtime and lets it wait for its function. See `environment.py` for the init.
 """
 
 import gc
+import importlib
 import os
 import signal
 import socket
 import sys
 
-# -S keeps the interpreter's site-packages away; the runtime's own directory is where everything of ours lies.
-RUNTIME_DIR = "/var/runtime"
-sys.path.insert(0, RUNTIME_DIR)
+# -S keeps site-packages away. What a function may see lies in /var/runtime, the rest beside this file.
+sys.path[:0] = ["/var/runtime", os.path.dirname(os.path.abspath(__file__))]
 
 import environment  # noqa: E402
-import python_runtime  # noqa: E402
 import syscalls as sc  # noqa: E402
 import wire  # noqa: E402
 
@@ -93,7 +93,8 @@ def main():
     control.set_inheritable(False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    python_runtime.preload()
+    for name in sys.argv[2:]:
+        importlib.import_module(name).preload()
     gc.collect()
     gc.freeze()
     zygote = Zygote(control)

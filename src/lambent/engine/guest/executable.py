@@ -1,0 +1,52 @@
+"""Turns an already fenced process into a program: a runtime's bootstrap, its wrapper script, a waiting runtime."""
+
+import json
+import os
+import signal
+
+REPORT_FD = 4  # to the init: why nothing could be executed; closed by a successful execution
+TELEMETRY_FD = 62  # where AWS's clients find the descriptor of their framed log lines
+NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as a shell exits
+
+
+def prepare():
+    """What Python has changed for itself and a program expects otherwise."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.dup2(1, TELEMETRY_FD)
+
+
+def wait_as(command, environment):
+    """Become a runtime that waits for its function: it finds the assignment as JSON on descriptor 3."""
+    prepare()
+    os.execve(command[0], command, environment)
+
+
+def become(command, environment):
+    """Become the function's program, or say why not and leave."""
+    os.chdir(environment["LAMBDA_TASK_ROOT"])
+    prepare()
+    places = command[0].split(":")
+    place = next((path for path in places if os.path.exists(path) and not os.path.isdir(path)), None)
+    try:
+        if place is None and len(places) > 1:
+            fail("Couldn't find valid bootstrap(s): [{}]".format(" ".join(places)))
+        place = place or places[0]
+        os.execve(place, [place, *command[1:]], environment)
+    except OSError as error:
+        if place == environment.get("AWS_LAMBDA_EXEC_WRAPPER"):
+            shell_says("/var/runtime/bootstrap: {}: {}\n".format(place, error.strerror))
+            os._exit(NOT_FOUND if isinstance(error, (FileNotFoundError, NotADirectoryError)) else NOT_EXECUTABLE)
+        fail("fork/exec {}: {}".format(place, (error.strerror or "").lower()))
+
+
+def fail(message):
+    os.write(REPORT_FD, json.dumps({"type": "Runtime.InvalidEntrypoint", "message": message}).encode())
+    os._exit(1)
+
+
+def shell_says(text):
+    try:
+        os.write(2, text.encode())
+    except OSError:
+        pass
