@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -178,6 +179,5 @@ class ProcessDriver:
 
 
 def _translate(text: str, places: dict[str, str]) -> str:
-    for inside, path in places.items():
-        text = text.replace(inside, path)
-    return text
+    pattern = "|".join(re.escape(inside) for inside in places)
+    return re.sub(f"({pattern})(?![^/:*])", lambda found: places[found[1]], text)
