@@ -39,6 +39,7 @@ from lambent.engine.operations import Invocations
 from lambent.engine.preparation import Preparer
 from lambent.engine.runtimes import Missing, Runtimes
 from lambent.engine.sandbox import Driver, SandboxError
+from lambent.services.iam.simulation import PolicySimulator
 from lambent.wire import models
 from lambent.wire.gateway import Gateway
 from lambent.wire.operations import Operations
@@ -133,6 +134,7 @@ class App:
         operations = Operations()
         functions.register(operations)
         Tags(store).register(operations)
+        PolicySimulator().register(operations)
         Invocations(store, invoker, self._clock).register(operations)
         gateway = Gateway(operations, self._clock, self._accounts, config.region)
         own = Endpoints(self._clock, invoker, runtimes, logs, store, self._driver.name)

@@ -25,6 +25,7 @@ ROOMS = {
         "lambent.wire.arn",
         "lambent.wire.operations",
     ),
+    "services": ("lambent.services", "lambent.wire", "lambent.base"),
     "cli": ("lambent.cli", "lambent.config", "lambent.base"),
     "config": (),
     "app": ANYTHING,

@@ -1,0 +1,1 @@
+"""Identity and Access Management: policy documents, the evaluator that decides, and the operations around them."""
