@@ -22,9 +22,13 @@ from lambent.base.jobs import Jobs
 from lambent.base.lockfile import DirectoryInUse, DirectoryLock
 from lambent.base.trees import Trees
 from lambent.config import Config
+from lambent.control import layer_store
 from lambent.control import resources as resources_module
 from lambent.control import store as store_module
+from lambent.control.attachments import Attachments
 from lambent.control.functions import Functions
+from lambent.control.layer_store import LayerStore
+from lambent.control.layers import Layers
 from lambent.control.links import PREFIX
 from lambent.control.orphans import Orphans
 from lambent.control.records import Function, FunctionKey
@@ -91,13 +95,16 @@ class App:
         self._on_stop(lambda: _call(lock.release))
         db = SqliteDatabase(data / "lambent.db")
         self._on_stop(db.close)
-        await migrate(db, [*jobs_module.MIGRATIONS, *store_module.MIGRATIONS, *resources_module.MIGRATIONS])
+        modules = (jobs_module, store_module, resources_module, layer_store)
+        await migrate(db, [step for module in modules for step in module.MIGRATIONS])
         blobs = LocalBlobs(data / "blobs")
         trees = await asyncio.to_thread(Trees, data / "trees")
         self._on_stop(trees.close)
         jobs = Jobs(db, self._clock)
         store = FunctionStore(db, jobs, self._clock)
         await store.load()
+        layer_versions = LayerStore(db)
+        await layer_versions.load()
 
         self._driver = self._choose_driver(data)
         await self._driver.start()
@@ -122,17 +129,20 @@ class App:
         preparer = Preparer(store, blobs, trees, runtimes, self._driver)
         self._on_stop(preparer.stop)
         jobs.bind(PREPARE, preparer.prepare)
-        orphans = Orphans(store, blobs, trees, invoker.digests)
+        orphans = Orphans((store, layer_versions), blobs, trees, invoker.digests)
         invoker.on_end(orphans.look_again)
         await orphans.start()
         self._on_stop(orphans.stop)
         key = await asyncio.to_thread(_signing_key, data / "presign.key")
-        functions = Functions(store, blobs, trees, orphans, self._clock, key)
+        layers = Layers(layer_versions, blobs, trees, orphans, self._clock, key, config.organizations)
+        attachments = Attachments(layers, layer_versions, orphans, trees)
+        functions = Functions(store, attachments, blobs, trees, orphans, self._clock, key)
         await jobs.start()
         self._on_stop(jobs.stop)
 
         operations = Operations()
         functions.register(operations)
+        layers.register(operations)
         Tags(store).register(operations)
         PolicySimulator().register(operations)
         Invocations(store, invoker, self._clock).register(operations)

@@ -11,7 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,10 @@ class Config:
     tmp: str = "auto"  # one of TMPS
     log_level: str = "info"  # one of LOG_LEVELS
     region: str = "us-east-1"  # of requests that name none
+    organizations: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the accounts of each organisation
 
 
-SETTINGS = tuple(field.name for field in fields(Config))
+SETTINGS = tuple(setting.name for setting in fields(Config))
 
 
 def _text(value: object) -> str:
@@ -86,6 +87,21 @@ def _region(value: object) -> str:
     return value
 
 
+def _organizations(value: object) -> dict[str, frozenset[str]]:
+    """From a table of the file, or from text: `o-a1b2c3d4e5=111111111111,222222222222 o-…=…`."""
+    wanted = ValueError("organisations with their accounts, such as o-a1b2c3d4e5=111111111111,222222222222")
+    if isinstance(value, str):
+        value = {name: accounts.split(",") for name, _, accounts in (part.partition("=") for part in value.split())}
+    if not isinstance(value, Mapping):
+        raise wanted
+    for name, accounts in value.items():
+        if not re.fullmatch(r"o-[a-z0-9]{10,32}", name) or not isinstance(accounts, list):
+            raise wanted
+        if not all(isinstance(account, str) and re.fullmatch(r"[0-9]{12}", account) for account in accounts):
+            raise wanted
+    return {name: frozenset(accounts) for name, accounts in value.items()}
+
+
 _PARSERS: dict[str, Callable[[object], Any]] = {
     "data_dir": _directory,
     "host": _text,
@@ -98,6 +114,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "tmp": _choice(*TMPS),
     "log_level": _choice(*LOG_LEVELS),
     "region": _region,
+    "organizations": _organizations,
 }
 
 

@@ -44,6 +44,7 @@ class Trees:
         self._marker = root / ".boot"
         self._boot_id = boot_id or _BOOT_ID.read_text(encoding="ascii").strip()
         self._retention = Retention()
+        self._sizes: dict[str, int] = {}
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         trusted = self._believable()
         for entry in os.listdir(root):
@@ -71,6 +72,13 @@ class Trees:
         """Whether the tree is there, which means: whole."""
         return self.path(digest).is_dir()
 
+    def size(self, digest: str) -> int:
+        """Bytes of the regular files in a tree that is there. May walk the tree: blocks."""
+        if digest not in self._sizes:
+            paths = (os.path.join(place, name) for place, _, names in os.walk(self.path(digest)) for name in names)
+            self._sizes[digest] = sum(os.path.getsize(path) for path in paths if not os.path.islink(path))
+        return self._sizes[digest]
+
     async def unpack(self, digest: str, archive: bytes | Path, limits: Limits | None = None) -> Path:
         """Unpack `archive` under its `digest`, unless it is there; the tree. Raises ArchiveError."""
         path = self.path(digest)
@@ -81,7 +89,7 @@ class Trees:
 
     def _build(self, path: Path, archive: bytes | Path, limits: Limits | None) -> None:
         aside = self._root / (ASIDE + secrets.token_hex(8))
-        unpack(archive, aside, limits)
+        self._sizes[path.name] = unpack(archive, aside, limits).size
         try:
             aside.rename(path)
         except OSError:
@@ -97,6 +105,7 @@ class Trees:
 
     def _remove(self, digests: Collection[str]) -> None:
         for digest in digests:
+            self._sizes.pop(digest, None)
             _remove(self._root / digest)
 
     async def close(self) -> None:

@@ -60,8 +60,10 @@ class Code:
             yield Package(digest, len(archive))
 
 
-def zip_of(source: Mapping[str, Any], doing: str) -> bytes:
-    """The zip in FunctionCode, or in the members of UpdateFunctionCode; `doing` is "creating" or "updating".
+def zip_of(source: Mapping[str, Any], doing: str, what: str = "function") -> bytes:
+    """The zip in FunctionCode, in the members of UpdateFunctionCode, or in the Content of a layer.
+
+    `doing` is "creating", "updating" or "publishing", `what` the thing that it is done to.
 
     Raises InvalidParameterValueException when it is not exactly one zip.
     """
@@ -79,7 +81,7 @@ def zip_of(source: Mapping[str, Any], doing: str) -> bytes:
         return archive
     if in_storage:
         raise not_built("code packages in S3 (S3Bucket, S3Key)")
-    raise AwsError("InvalidParameterValueException", "Please provide a source for function code.", Type="User")
+    raise AwsError("InvalidParameterValueException", f"Please provide a source for {what} code.", Type="User")
 
 
 def _explain(error: ArchiveError) -> AwsError:

@@ -55,6 +55,8 @@ def summarize(function: Function, qualifier: str | None = None) -> dict[str, Any
     }
     if function.environment is not None:
         shown["Environment"] = {"Variables": dict(function.environment)}
+    if function.layers:
+        shown["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.code_size} for layer in function.layers]
     if function.vpc_config is not None:
         shown["VpcConfig"] = _vpc(function.vpc_config)
     return shown | dict(function.extras)

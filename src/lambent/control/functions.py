@@ -12,6 +12,7 @@ from lambent.base.clock import Clock
 from lambent.base.http import Response
 from lambent.base.trees import Trees
 from lambent.control import settings
+from lambent.control.attachments import Attachments
 from lambent.control.code import Code, Package, zip_of
 from lambent.control.configuration import describe, summarize, timestamp
 from lambent.control.links import CodeLinks
@@ -34,10 +35,18 @@ class Functions:
     """Handlers of the operations that create, show, change and delete functions."""
 
     def __init__(
-        self, store: FunctionStore, blobs: Blobs, trees: Trees, orphans: Orphans, clock: Clock, key: bytes
+        self,
+        store: FunctionStore,
+        attachments: Attachments,
+        blobs: Blobs,
+        trees: Trees,
+        orphans: Orphans,
+        clock: Clock,
+        key: bytes,
     ) -> None:
         """`key` signs the links under which code can be downloaded; secret, and the same after a restart."""
         self._store = store
+        self._attachments = attachments
         self._code = Code(blobs, trees, orphans)
         self._links = CodeLinks(blobs, clock, key)
         self._clock = clock
@@ -68,8 +77,10 @@ class Functions:
         archive = zip_of(parameters["Code"], "creating")
         if await self._store.get(key) is not None:
             raise already_exists(key)
-        async with self._code.stored(archive) as package:
-            return describe(await self._store.create(_with_code(function, package)))
+        layers = self._attachments.held(context.caller, parameters.get("Layers", ()))
+        async with layers as held, self._code.stored(archive) as package:
+            await self._attachments.refuse_size(package.digest, held)
+            return describe(await self._store.create(_with_code(replace(function, layers=held), package)))
 
     def _new(self, key: FunctionKey, parameters: Parameters) -> Function:
         settings.check(parameters, key.region)
@@ -144,6 +155,7 @@ class Functions:
         architectures = {name: parameters[name] for name in ("Architectures",) if name in parameters}
         now = timestamp(self._clock.now())
         async with self._code.stored(archive) as package:
+            await self._attachments.refuse_size(package.digest, function.layers)
 
             def change(current: Function) -> Function:
                 return replace(_with_code(settings.apply(architectures, current), package), last_modified=now)
@@ -160,7 +172,18 @@ class Functions:
         def change(current: Function) -> Function:
             return replace(settings.apply(parameters, current), last_modified=now)
 
-        return describe(await self._store.replace(key, change, parameters.get("RevisionId")))
+        if "Layers" not in parameters:
+            return describe(await self._store.replace(key, change, parameters.get("RevisionId")))
+        function = await self._store.get(key)
+        if function is None:
+            raise not_found(key)
+        async with self._attachments.held(context.caller, parameters["Layers"]) as held:
+            await self._attachments.refuse_size(function.code_digest, held)
+
+            def change_all(current: Function) -> Function:
+                return replace(change(current), layers=held)
+
+            return describe(await self._store.replace(key, change_all, parameters.get("RevisionId")))
 
     async def delete_function(self, context: Context, parameters: Parameters) -> Answer:
         """Without a qualifier all of it. Deleting a version that is not there succeeds, as on AWS."""

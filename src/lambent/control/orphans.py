@@ -1,4 +1,4 @@
-"""Keeps the stored code in step with the functions: none missing, none left over."""
+"""Keeps the stored code in step with the functions and layers: none missing, none left over."""
 
 from __future__ import annotations
 
@@ -6,22 +6,32 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Protocol
 
 from lambent.base.archives import ArchiveError
 from lambent.base.blobs import BlobDamaged, BlobMissing, Blobs
 from lambent.base.trees import Trees
-from lambent.control.store import FunctionStore
 
 _log = logging.getLogger("lambent.orphans")
 
 
+class Holder(Protocol):
+    """Something that refers to stored code."""
+
+    def digests(self) -> set[str]:
+        """All that it refers to."""
+
+    def on_release(self, callback: Callable[[str], None]) -> None:
+        """Call back once it does not refer to a digest any more."""
+
+
 class Orphans:
-    """Belongs to one event loop. What is kept: what functions refer to, what is pinned, what is `in_use`."""
+    """Belongs to one event loop. What is kept: what holders refer to, what is pinned, what is `in_use`."""
 
     def __init__(
         self,
-        store: FunctionStore,
+        holders: Sequence[Holder],
         blobs: Blobs,
         trees: Trees,
         in_use: Callable[[], Collection[str]] | None = None,
@@ -30,18 +40,19 @@ class Orphans:
 
         Without it trees are removed only at start, when nothing runs.
         """
-        self._store = store
+        self._holders = holders
         self._blobs = blobs
         self._trees = trees
         self._in_use = in_use
         self._pins: Counter[str] = Counter()
         self._suspects: set[str] = set()
         self._task: asyncio.Task[None] | None = None
-        store.on_release(self.suspect)
+        for holder in holders:
+            holder.on_release(self.suspect)
 
     @contextlib.contextmanager
     def pin(self, digest: str) -> Iterator[None]:
-        """Keep `digest`, which may not be there yet; look at it afterwards unless a function has come to need it."""
+        """Keep `digest`, which may not be there yet; look at it afterwards unless something has come to need it."""
         self._pins[digest] += 1
         try:
             yield
@@ -49,7 +60,7 @@ class Orphans:
             self._pins[digest] -= 1
             if not self._pins[digest]:
                 del self._pins[digest]
-                if digest not in self._store.digests():
+                if digest not in self._referred():
                     self.suspect(digest)
 
     def suspect(self, digest: str) -> None:
@@ -67,7 +78,7 @@ class Orphans:
 
         Code that cannot be unpacked again is logged; its functions fail when they are invoked.
         """
-        for digest in self._store.digests():
+        for digest in self._referred():
             if not self._trees.exists(digest):
                 await self._restore(digest)
         await self._blobs.collect(self._kept)
@@ -86,7 +97,10 @@ class Orphans:
 
     def _kept(self) -> set[str]:
         in_use = self._in_use() if self._in_use is not None else ()
-        return {*self._store.digests(), *self._pins, *in_use}
+        return {*self._referred(), *self._pins, *in_use}
+
+    def _referred(self) -> set[str]:
+        return set().union(*(holder.digests() for holder in self._holders))
 
     async def _remove_suspects(self) -> None:
         try:
@@ -101,5 +115,5 @@ class Orphans:
         except OSError:
             _log.exception("code that nothing refers to could not be removed; it will be at the next start")
         finally:
-            self._suspects -= self._store.digests()  # released again when that time comes
+            self._suspects -= self._referred()  # released again when that time comes
             self._task = None

@@ -31,6 +31,39 @@ class FunctionKey:
         return f"{arn}:{qualifier}" if qualifier else arn
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class LayerKey:
+    """Names one layer. State is separate per account and region."""
+
+    account: str  # 12 digits
+    region: str
+    name: str
+
+    def arn(self, number: int | None = None) -> str:
+        """`arn:aws:lambda:REGION:ACCOUNT:layer:NAME`, with `:NUMBER` for one of its versions."""
+        arn = f"arn:{partition_of(self.region)}:lambda:{self.region}:{self.account}:layer:{self.name}"
+        return arn if number is None else f"{arn}:{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerVersion:
+    """One version of a layer. It never changes."""
+
+    key: LayerKey
+    number: int
+    digest: str  # hexadecimal sha256 of the zip
+    code_size: int  # bytes of the zip
+    created: str  # "2026-11-21T05:04:33.120+0000"
+    description: str = ""
+    license_info: str | None = None
+    runtimes: tuple[str, ...] | None = None  # None: not said
+    architectures: tuple[str, ...] | None = None
+
+    @property
+    def arn(self) -> str:
+        return self.key.arn(self.number)
+
+
 @dataclass(frozen=True, slots=True)
 class LoggingConfig:
     log_format: str  # "Text" or "JSON"

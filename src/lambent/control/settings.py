@@ -5,7 +5,6 @@ The wire has checked everything against the service model; here is what the mode
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,7 +16,6 @@ from lambent.control.records import Function, LoggingConfig
 from lambent.wire.errors import AwsError, not_built
 
 MOST_TAGS = 50
-_MOST_LAYERS = 5
 _ENVIRONMENT_BYTES = 4096  # of compact JSON
 _MOST = (  # member, path in messages, limit of functions that are not on Managed Instances
     (("Timeout",), "timeout", 900),
@@ -46,8 +44,6 @@ _NOT_BUILT = {
     "ImageConfig": "container images (ImageConfig)",
 }
 
-_LAYER = re.compile(r"arn:[^:]+:lambda:(?P<region>[^:]*):[^:]*:layer:(?P<name>[^:]+):[0-9]+")
-
 
 def invalid(message: str) -> AwsError:
     return AwsError("InvalidParameterValueException", message, Type="User")
@@ -59,7 +55,6 @@ def check(parameters: Mapping[str, Any], region: str) -> None:
     _check_limits(parameters)
     if "Runtime" in parameters:
         runtimes.check(parameters["Runtime"])
-    _check_layers(parameters.get("Layers", ()), region)
     check_tags(parameters.get("Tags", {}))
     _check_environment(parameters.get("Environment", {}).get("Variables", {}))
 
@@ -98,17 +93,6 @@ def _check_environment(variables: Mapping[str, str]) -> None:
     measured = orjson.dumps(dict(variables))
     if len(measured) > _ENVIRONMENT_BYTES:
         raise invalid(f"{problem} provided exceeded the 4KB limit. String measured: {measured.decode()}")
-
-
-def _check_layers(arns: list[str] | tuple[str, ...], region: str) -> None:
-    if len(arns) > _MOST_LAYERS:
-        raise invalid(f"Cannot reference more than {_MOST_LAYERS} layers.")
-    layers = [_LAYER.fullmatch(arn) for arn in arns]
-    if any(layer and layer["region"] != region for layer in layers):
-        problem = "Layers are not in the same region as the function."
-        raise invalid(f"{problem} Layers are expected to be in region {region}.")
-    for arn in arns:  # there is no way to publish one yet
-        raise invalid(f"Layer version {arn} does not exist.")
 
 
 def check_tags(tags: Mapping[str, str]) -> None:

@@ -28,7 +28,7 @@ class Preparer:
         self._warming: set[asyncio.Task[None]] = set()
 
     async def prepare(self, job: Job) -> None:
-        """Unpack the code unless it is there, look for the runtime, and mark the function Active or Failed."""
+        """Unpack code and layers unless they are there, look for the runtime, mark the function Active or Failed."""
         task = Preparation.of(job)
         function = await self._store.get(task.key, task.version)
         if function is None:
@@ -39,7 +39,8 @@ class Preparer:
             await self._fail(task, job, "InvalidRuntime", reason)
             return
         try:
-            await self._unpack(function.code_digest)
+            for digest in function.digests:
+                await self._unpack(digest)
         except (ArchiveError, BlobMissing, BlobDamaged) as error:
             await self._fail(task, job, "InvalidZipFileException", str(error))
             return

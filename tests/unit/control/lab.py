@@ -13,9 +13,13 @@ from lambent.base.blobs import Blobs, LocalBlobs
 from lambent.base.db import SqliteDatabase, migrate
 from lambent.base.jobs import Job, Jobs
 from lambent.base.trees import Trees
+from lambent.control import layer_store
 from lambent.control import resources as resources_module
 from lambent.control import store as store_module
+from lambent.control.attachments import Attachments
 from lambent.control.functions import Functions
+from lambent.control.layer_store import LayerStore
+from lambent.control.layers import Layers
 from lambent.control.orphans import Orphans
 from lambent.control.records import FunctionKey
 from lambent.control.store import PREPARE, FunctionStore, Preparation
@@ -26,6 +30,7 @@ from lambent.wire.errors import AwsError
 from lambent.wire.operations import Caller, Context, Operations
 
 ACCOUNT, REGION = "111111111111", "us-east-1"
+FRIEND, ORGANIZATION = "222222222222", "o-a1b2c3d4e5"  # an account and the organisation it belongs to
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/lambda-role"
 
 
@@ -48,9 +53,14 @@ class Lab:
         self.blobs = blobs or LocalBlobs(root / "blobs")
         self.trees = Trees(root / "trees", boot_id="boot")
         self.running: set[str] = set()  # code of environments
-        self.orphans = Orphans(self.store, self.blobs, self.trees, lambda: self.running)
-        self.functions = Functions(self.store, self.blobs, self.trees, self.orphans, self.clock, b"key")
+        self.layer_versions = LayerStore(self.db)
+        self.orphans = Orphans((self.store, self.layer_versions), self.blobs, self.trees, lambda: self.running)
+        means = (self.blobs, self.trees, self.orphans, self.clock, b"key")
+        self.layers = Layers(self.layer_versions, *means, {ORGANIZATION: frozenset((FRIEND,))})
+        attachments = Attachments(self.layers, self.layer_versions, self.orphans, self.trees)
+        self.functions = Functions(self.store, attachments, *means)
         self.operations = Operations()
+        self.layers.register(self.operations)
         self.functions.register(self.operations)
         Tags(self.store).register(self.operations)
         self.gate = asyncio.Event()
@@ -60,8 +70,10 @@ class Lab:
     @classmethod
     async def open(cls, root: Path, **options: Any) -> Lab:
         lab = cls(root, **options)
-        await migrate(lab.db, [*jobs_module.MIGRATIONS, *store_module.MIGRATIONS, *resources_module.MIGRATIONS])
+        modules = (jobs_module, store_module, resources_module, layer_store)
+        await migrate(lab.db, [step for module in modules for step in module.MIGRATIONS])
         await lab.store.load()
+        await lab.layer_versions.load()
         await lab.jobs.start()
         return lab
 

@@ -61,7 +61,7 @@ async def test_code_that_environments_run_stays_until_they_end(lab):
 
 
 async def test_without_word_of_environments_trees_stay_until_the_next_start(lab):
-    careful = Orphans(lab.store, lab.blobs, lab.trees)
+    careful = Orphans((lab.store, lab.layer_versions), lab.blobs, lab.trees)
     await lab.create("f", Code={"ZipFile": OLD})
     await lab.ready("f")
     lab.running = {digest(OLD)}

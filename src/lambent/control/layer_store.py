@@ -1,0 +1,173 @@
+"""The layer versions of all accounts and regions, and the policy of each."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import orjson
+
+from lambent.base.db import Connection, Database, Migration, Row
+from lambent.control.policies import Policy
+from lambent.control.records import LayerKey, LayerVersion
+
+_log = logging.getLogger("lambent.layers")
+
+MIGRATIONS = (
+    Migration(
+        "layers",
+        1,
+        "layers",
+        (
+            # last: the highest number ever given, so that none is given again
+            "CREATE TABLE layers (account TEXT NOT NULL, region TEXT NOT NULL, name TEXT NOT NULL,"
+            " last INTEGER NOT NULL, PRIMARY KEY (account, region, name))",
+            # policy and revision: NULL while the version has no policy
+            "CREATE TABLE layer_versions (account TEXT NOT NULL, region TEXT NOT NULL, name TEXT NOT NULL,"
+            " number INTEGER NOT NULL, document TEXT NOT NULL, policy TEXT, revision TEXT,"
+            " PRIMARY KEY (account, region, name, number))",
+        ),
+    ),
+)
+
+_FIND = (
+    "SELECT account, region, name, number, document, policy, revision FROM layer_versions"
+    " WHERE account = ? AND region = ? AND name = ? AND number = ?"
+)
+_DELETE = "DELETE FROM layer_versions WHERE account = ? AND region = ? AND name = ? AND number = ? RETURNING document"
+_SET_POLICY = (
+    "UPDATE layer_versions SET policy = ?, revision = ? WHERE account = ? AND region = ? AND name = ? AND number = ?"
+)
+_MEMBERS = ("digest", "code_size", "created", "description", "license_info", "runtimes", "architectures")
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A layer version with its policy; an empty policy has no revision."""
+
+    version: LayerVersion
+    policy: Policy
+    revision: str | None
+
+
+class LayerStore:
+    """Belongs to one event loop. Knows in memory which contents its versions refer to."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._references: Counter[str] = Counter()
+        self._releasers: list[Callable[[str], None]] = []
+
+    async def load(self) -> None:
+        """Read once, at start, what is referred to."""
+        rows = await self._db.read(lambda connection: connection.execute("SELECT document FROM layer_versions"))
+        self._references = Counter(orjson.loads(document)["digest"] for (document,) in rows)
+
+    def digests(self) -> set[str]:
+        """The contents that some layer version refers to."""
+        return set(self._references)
+
+    def on_release(self, callback: Callable[[str], None]) -> None:
+        """Call `callback(digest)` on the loop once no layer version refers to that content any more."""
+        self._releasers.append(callback)
+
+    async def publish(self, version: LayerVersion) -> LayerVersion:
+        """Store `version` under the next number of its layer. Its blob must be durable."""
+        key = version.key
+
+        def work(connection: Connection) -> LayerVersion:
+            [[number]] = connection.execute(
+                "INSERT INTO layers (account, region, name, last) VALUES (?, ?, ?, 1)"
+                " ON CONFLICT (account, region, name) DO UPDATE SET last = layers.last + 1 RETURNING last",
+                (key.account, key.region, key.name),
+            )
+            numbered = replace(version, number=number)
+            connection.execute(
+                "INSERT INTO layer_versions (account, region, name, number, document) VALUES (?, ?, ?, ?, ?)",
+                (key.account, key.region, key.name, number, _to_document(numbered)),
+            )
+            connection.after_commit(lambda: self._references.update((version.digest,)))
+            return numbered
+
+        return await self._db.write(work)
+
+    async def find(self, key: LayerKey, number: int) -> Attached | None:
+        return await self._db.read(lambda connection: _find(connection, key, number))
+
+    async def delete(self, key: LayerKey, number: int) -> None:
+        """Nothing happens where there is no such version."""
+
+        def work(connection: Connection) -> None:
+            for (document,) in connection.execute(_DELETE, (key.account, key.region, key.name, number)):
+                digest = orjson.loads(document)["digest"]
+                connection.after_commit(lambda digest=digest: self._let_go(digest))  # type: ignore[misc]
+
+        await self._db.write(work)
+
+    async def change_policy(
+        self, key: LayerKey, number: int, revision: str, change: Callable[[Attached | None], Policy]
+    ) -> None:
+        """Put what `change` makes of the version in the place of its policy, under a new `revision`.
+
+        What `change` raises comes out here, and nothing has changed.
+        """
+
+        def work(connection: Connection) -> None:
+            policy = change(_find(connection, key, number))
+            values = (policy.document(), revision) if policy.statements else (None, None)
+            connection.execute(_SET_POLICY, (*values, key.account, key.region, key.name, number))
+
+        await self._db.write(work)
+
+    async def versions(self, key: LayerKey) -> list[LayerVersion]:
+        """Newest first."""
+        query = (
+            "SELECT account, region, name, number, document FROM layer_versions"
+            " WHERE account = ? AND region = ? AND name = ? ORDER BY number DESC"
+        )
+        params = (key.account, key.region, key.name)
+        rows = await self._db.read(lambda connection: connection.execute(query, params))
+        return [_from_row(row) for row in rows]
+
+    async def layers(self, account: str, region: str, after: str) -> list[LayerVersion]:
+        """The versions of the layers whose names come after `after`: by name, the newest version of each first."""
+        query = (
+            "SELECT account, region, name, number, document FROM layer_versions"
+            " WHERE account = ? AND region = ? AND name > ? ORDER BY name, number DESC"
+        )
+        rows = await self._db.read(lambda connection: connection.execute(query, (account, region, after)))
+        return [_from_row(row) for row in rows]
+
+    def _let_go(self, digest: str) -> None:
+        self._references[digest] -= 1
+        if self._references[digest]:
+            return
+        del self._references[digest]
+        for releaser in self._releasers:
+            try:
+                releaser(digest)
+            except Exception:
+                _log.exception("a watcher of the layer store failed")
+
+
+def _find(connection: Connection, key: LayerKey, number: int) -> Attached | None:
+    rows = connection.execute(_FIND, (key.account, key.region, key.name, number))
+    if not rows:
+        return None
+    *version, policy, revision = rows[0]
+    return Attached(_from_row(tuple(version)), Policy.of(policy), revision)
+
+
+def _to_document(version: LayerVersion) -> str:
+    return orjson.dumps({name: getattr(version, name) for name in _MEMBERS}).decode()
+
+
+def _from_row(row: Row) -> LayerVersion:
+    account, region, name, number, document = row
+    members = orjson.loads(document)
+    for lists in ("runtimes", "architectures"):
+        if members[lists] is not None:
+            members[lists] = tuple(members[lists])
+    return LayerVersion(LayerKey(account, region, name), number, **members)
