@@ -143,7 +143,13 @@ def _payload(body: bytes) -> Any:
 
 
 def _aligned(recorded: dict[str, Any], answer: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Recorder's forms: a wrapped CreateFunction, answers without metadata, errors as code and message only."""
+    """Recorder's forms: a wrapped CreateFunction, answers without metadata, errors as code and message only.
+
+    Policies and their statements are texts that it has read as JSON.
+    """
+    for member in ("Policy", "Statement"):
+        if isinstance(recorded.get(member), dict) and isinstance(answer.get(member), str):
+            answer = answer | {member: json.loads(answer[member])}
     if "CreateFunctionResponse" in recorded:
         recorded = recorded["CreateFunctionResponse"]
     if "Errors" in recorded:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support import Server, clean_environment, create, invoke
+from support import Server, clean_environment, create, invoke, zip_files
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="these tests give root up themselves")
 
@@ -62,6 +62,8 @@ def handler(event, context):
         'data': tried(lambda: os.listdir({str(data)!r})),
         'trees': tried(lambda: os.listdir('/.trees')),
         'init': [tried(lambda: os.kill(1, 9)), tried(lambda: open('/proc/1/mem', 'rb').read(1))],
+        'layers': sorted(os.listdir('/opt/python')),
+        'layer': tried(lambda: open('/opt/python/planted', 'w')),
         'pids': len([name for name in os.listdir('/proc') if name.isdigit()]),
         'write': tried(lambda: open('/var/task/planted', 'w')),
         'mount': libc.mount(b'tmpfs', b'/tmp', b'tmpfs', 0, b''),
@@ -71,7 +73,11 @@ def handler(event, context):
         'capabilities': [line.split()[1] for line in open('/proc/self/status') if line.startswith('Cap')],
     }}
 """
-    create(client, "probe", code)
+    layers = [
+        client.publish_layer_version(LayerName=letter, Content={"ZipFile": zip_files({f"python/{letter}.py": ""})})
+        for letter in "ab"
+    ]
+    create(client, "probe", code, Layers=[layer["LayerVersionArn"] for layer in layers])
     found, response = invoke(client, "probe")
     assert "FunctionError" not in response, found
     init_kill, init_memory = found.pop("init")
@@ -83,6 +89,8 @@ def handler(event, context):
         "secret": 2,
         "data": 2,
         "trees": found["trees"],
+        "layers": ["a.py", "b.py"],
+        "layer": 30,
         "pids": 2,
         "write": 30,
         "mount": -1,

@@ -38,8 +38,10 @@ _PRINTED = {
     "Runtime": _ALL_RUNTIMES,
 }
 
-# Lists of an enumeration that the service checks itself: what it prints, and what else it accepts.
-_LISTS = {("PublishLayerVersion", "compatibleRuntimes"): (_SUPPORTED_RUNTIMES, _NEWER_RUNTIMES)}
+# Lists of an enumeration that the service checks itself: what it prints, and what else it accepts (retired runtimes).
+_LISTS = {
+    ("PublishLayerVersion", "compatibleRuntimes"): (_SUPPORTED_RUNTIMES, _NEWER_RUNTIMES.union(_ALL_RUNTIMES)),
+}
 
 _LAYER_ARN = r"(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:"
 _UUID = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
