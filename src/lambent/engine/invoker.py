@@ -3,44 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import os
 import secrets
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any
 
+from lambent.base import memory
 from lambent.base.clock import Clock
 from lambent.control.records import Function, FunctionKey
+from lambent.engine import eviction
 from lambent.engine.environment import Environment, State
 from lambent.engine.failures import platform_error, timed_out
+from lambent.engine.fleet import Fleet, Slot, Standing, identity
 from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.lease import Leases
 from lambent.engine.logs import LogBook
-from lambent.engine.pool import FINISHING_GRACE, Assign, Evict, Start, View, plan, surplus
-from lambent.engine.runtimes import Missing, Runtimes
+from lambent.engine.pool import FINISHING_GRACE, Evict, gives_way, plan
+from lambent.engine.runtimes import Missing, Runtime, Runtimes
 from lambent.engine.sandbox import Driver, SandboxError
+from lambent.engine.turns import Turns
 from lambent.wire.errors import AwsError
 
 _log = logging.getLogger("lambent.invoker")
 
+CREATIONS = max(8, 4 * (os.cpu_count() or 1))  # sandboxes of one runtime that are made at the same time
+_STANDINGS = {
+    State.STARTING: Standing.STARTING,
+    State.IDLE: Standing.IDLE,
+    State.BUSY: Standing.BUSY,
+    State.FINISHING: Standing.FINISHING,
+    State.STALE: Standing.STALE,
+}
+
 Credentials = Callable[[Function], Mapping[str, str]]
-
-
-@dataclass(slots=True)
-class _Slot:
-    """An environment, or the place of one that is being made."""
-
-    id: str
-    function: Function
-    since: float
-    environment: Environment | None = None
-    task: asyncio.Task[None] | None = None  # what starts, restarts or ends it
-
-    @property
-    def state(self) -> State:
-        if self.task is not None:
-            return State.STARTING
-        return self.environment.state if self.environment is not None else State.STARTING
 
 
 class Invoker:
@@ -57,6 +55,7 @@ class Invoker:
         budget: int,
         idle_seconds: float,
         leases: Leases | None = None,
+        read_memory: Callable[[], memory.Reading] = memory.read,
     ) -> None:
         """At most `budget` environments exist at once; one that is idle for `idle_seconds` ends."""
         self._driver = driver
@@ -67,10 +66,15 @@ class Invoker:
         self._budget = budget
         self._idle_seconds = idle_seconds
         self._leases = leases or Leases()
-        self._slots: dict[str, _Slot] = {}
-        self._idle: dict[str, list[_Slot]] = {}  # function identity → parked environments, last used last
-        self._waiting: deque[Invocation] = deque()
-        self._pumping = False
+        self._read_memory = read_memory
+        self._found: dict[str, Runtime] = {}
+        self._fleets: dict[str, Fleet] = {}  # by the identity of the function version
+        self._slots: dict[str, Slot] = {}
+        self._resting: dict[Slot, None] = {}  # idle and stale ones, longest first
+        self._turns = Turns()  # of the functions with invocations that wait
+        self._creating: Counter[str] = Counter()  # sandboxes being made, by runtime
+        self._rechecking = False
+        self._stopping = False
         self._reaper: asyncio.Task[None] | None = None
         self._ending: dict[asyncio.Task[None], frozenset[str]] = {}  # with the code and layers that they still hold
         self._watchers: list[Callable[[], None]] = []
@@ -81,31 +85,34 @@ class Invoker:
 
     async def stop(self) -> None:
         """End every environment."""
+        self._stopping = True
         if self._reaper is not None:
             self._reaper.cancel()
         tasks = [slot.task for slot in self._slots.values() if slot.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, *self._ending, return_exceptions=True)
-        environments = [slot.environment for slot in self._slots.values() if slot.environment is not None]
-        await asyncio.gather(*(environment.destroy() for environment in environments))
+        await asyncio.gather(*(environment.destroy() for environment in self.environments()))
         self._slots.clear()
+        self._fleets.clear()
 
     async def invoke(self, invocation: Invocation) -> Outcome:
         """Run it to its end. Raises AwsError when the platform refuses; a function's failure is an Outcome."""
         key = invocation.function.key
         self._leases.take(key.account, key.region)
+        fleet = self._fleet(invocation.function)
         try:
-            parked = self._idle.get(identity(invocation.function))
-            if parked and not self._waiting:
-                self._dispatch(parked.pop(), invocation)
+            slot = fleet.ready() if not fleet.waiting else None
+            if slot is not None:
+                self._dispatch(slot, invocation)
             else:
-                self._waiting.append(invocation)
-                self._pump()
+                self._queue(fleet, invocation)
+                self._provide((fleet.identity,))
             return await invocation.done
         except asyncio.CancelledError:
-            if invocation in self._waiting:
-                self._waiting.remove(invocation)
+            if invocation in fleet.waiting:
+                fleet.waiting.remove(invocation)
+                self._settle(fleet)
             raise
         finally:
             self._leases.give_back(key.account, key.region)
@@ -113,21 +120,20 @@ class Invoker:
     def retire(self, key: FunctionKey, serving: Function | None) -> None:
         """End the environments of `key` that do not run `serving`; those at work end after their answer."""
         keep = identity(serving) if serving is not None else None
-        for slot in list(self._slots.values()):
-            if slot.function.key == key and identity(slot.function) != keep:
-                self._retire(slot)
+        for fleet in list(self._fleets.values()):
+            if fleet.function.key == key and fleet.identity != keep:
+                for slot in fleet.every():
+                    self._retire(slot)
 
-    def _retire(self, slot: _Slot) -> None:
-        if slot.environment is not None and slot.task is None and slot.state is not State.BUSY:
+    def _retire(self, slot: Slot) -> None:
+        if slot.environment is not None and slot.task is None and slot.standing is not Standing.BUSY:
             self._end(slot)
         else:
-            slot.since = -1.0  # ended when it next changes state
+            slot.retired = True
 
     def digests(self) -> set[str]:
         """The code and layers that environments run, or wait to run: they must stay until those have ended."""
-        functions = [invocation.function for invocation in self._waiting]
-        functions += [slot.function for slot in self._slots.values()]
-        return set().union(*(function.digests for function in functions), *self._ending.values())
+        return set().union(*(fleet.function.digests for fleet in self._fleets.values()), *self._ending.values())
 
     def on_end(self, callback: Callable[[], None]) -> None:
         """Call back whenever an environment has ended and given up what it held."""
@@ -137,72 +143,112 @@ class Invoker:
         """What runs now, for status pages."""
         return [slot.environment for slot in self._slots.values() if slot.environment is not None]
 
+    # What waits
+
+    def _fleet(self, function: Function) -> Fleet:
+        name = identity(function)
+        fleet = self._fleets.get(name)
+        if fleet is None:
+            fleet = self._fleets[name] = Fleet(name, function)
+        return fleet
+
+    def _queue(self, fleet: Fleet, invocation: Invocation, *, first: bool = False) -> None:
+        if first:
+            fleet.waiting.appendleft(invocation)
+        else:
+            fleet.waiting.append(invocation)
+        self._turns.add(fleet.account, fleet.identity)
+
+    def _next_waiting(self, fleet: Fleet) -> Invocation | None:
+        if not fleet.waiting:
+            return None
+        invocation = fleet.waiting.popleft()
+        self._settle(fleet)
+        return invocation
+
+    def _settle(self, fleet: Fleet) -> None:
+        """Forget about a function that nothing waits for, and wholly about one that has no environment either."""
+        if not fleet.waiting:
+            self._turns.remove(fleet.account, fleet.identity)
+            if not fleet.size:
+                self._fleets.pop(fleet.identity, None)
+
     # Decide, then act
 
-    def _pump(self) -> None:
-        """Look for environments for whatever waits."""
-        if not self._waiting:
+    def _provide(self, functions: Iterable[str] | None = None) -> None:
+        """Start environments for what waits: for `functions`, or for all when there is new room for any of them."""
+        if self._stopping or not self._turns:
             return
         now = self._clock.monotonic()
-        waiting = [identity(invocation.function) for invocation in self._waiting]
-        views = [View(slot.id, identity(slot.function), slot.state, slot.since) for slot in self._slots.values()]
-        for action in plan(waiting, views, self._budget, now):
+        fleets = [self._fleets[name] for name in (self._turns if functions is None else functions)]
+        for action in plan(
+            (fleet.demand(now) for fleet in fleets),
+            room=self._budget - len(self._slots),
+            creations={fleet.function.runtime: CREATIONS - self._creating[fleet.function.runtime] for fleet in fleets},
+            idle=(slot.id for slot in self._resting if not slot.fleet.waiting),
+        ):
             if isinstance(action, Evict):
                 self._end(self._slots[action.id])
-            elif isinstance(action, Start):
-                self._begin(action.function)
             else:
-                self._assign(action)
-        if self._waiting and not self._pumping:
-            self._pumping = True
-            asyncio.get_running_loop().call_later(FINISHING_GRACE, self._pump_again)
+                fleet = self._fleets[action.function]
+                self._begin(fleet)
+                self._turns.served(fleet.account, fleet.identity)
+        if not self._rechecking and any(fleet.waiting and fleet.slots[Standing.FINISHING] for fleet in fleets):
+            self._rechecking = True  # a runtime that has answered may stay away
+            asyncio.get_running_loop().call_later(FINISHING_GRACE, self._recheck)
 
-    def _pump_again(self) -> None:
-        self._pumping = False
-        self._pump()
+    def _recheck(self) -> None:
+        self._rechecking = False
+        self._provide()
 
-    def _next_waiting(self, function: str) -> Invocation | None:
-        for invocation in self._waiting:
-            if identity(invocation.function) == function:
-                self._waiting.remove(invocation)
-                return invocation
-        return None
+    def _gives_way(self, fleet: Fleet) -> bool:
+        """Whether an environment of `fleet` that has come to rest should make room for another function."""
+        room = self._budget - len(self._slots)
+        if room > 0:
+            return False
+        now = self._clock.monotonic()
+        for name in self._turns:
+            other = self._fleets[name]
+            if other is not fleet and other.demand(now).short > 0:
+                return gives_way(fleet.size, other.size, room)
+        return False
 
-    def _assign(self, action: Assign) -> None:
-        slot = self._slots[action.id]
-        invocation = self._next_waiting(identity(slot.function))
-        if invocation is None:
-            return
-        parked = self._idle.get(identity(slot.function), [])
-        if slot in parked:
-            parked.remove(slot)
-        self._dispatch(slot, invocation)
-
-    def _dispatch(self, slot: _Slot, invocation: Invocation) -> None:
+    def _dispatch(self, slot: Slot, invocation: Invocation) -> None:
         environment = slot.environment
         assert environment is not None
         slot.since = self._clock.monotonic()
         if environment.state is State.STALE:
-            slot.task = asyncio.get_running_loop().create_task(self._revive(slot, environment, invocation))
+            self._run(slot, self._revive(slot, environment, invocation))
         else:
             environment.begin(invocation)
             environment.invoke(invocation)
 
-    def _begin(self, function: str) -> None:
-        wanted = next(entry.function for entry in self._waiting if identity(entry.function) == function)
-        self._numbers += 1
-        slot = _Slot(f"slot-{self._numbers}", wanted, self._clock.monotonic())
-        self._slots[slot.id] = slot
-        slot.task = asyncio.get_running_loop().create_task(self._start(slot))
+    def _run(self, slot: Slot, work: Coroutine[Any, Any, None]) -> None:
+        """Have the init phase done, the first or a repeated one."""
+        self._move(slot, slot.standing if slot.environment is None else Standing.STARTING)
+        slot.task = asyncio.get_running_loop().create_task(work)
 
-    async def _start(self, slot: _Slot) -> None:
+    def _move(self, slot: Slot, standing: Standing) -> None:
+        slot.fleet.move(slot, standing)
+        self._resting.pop(slot, None)
+        if standing in (Standing.IDLE, Standing.STALE):
+            self._resting[slot] = None
+
+    def _begin(self, fleet: Fleet) -> None:
+        self._numbers += 1
+        slot = Slot(f"slot-{self._numbers}", fleet, fleet.function, self._clock.monotonic())
+        self._slots[slot.id] = slot
+        fleet.add(slot)
+        self._creating[fleet.function.runtime] += 1
+        self._run(slot, self._start(slot))
+
+    async def _start(self, slot: Slot) -> None:
         """Bring a new environment up. What goes wrong is the answer of the oldest waiting invocation."""
         function = slot.function
         error: AwsError | None = None
         failure: Outcome | None = None
         try:
-            slot.environment = await self._make(slot)
-            failure = await slot.environment.start()
+            failure = await self._bring_up(slot)
         except (SandboxError, OSError) as problem:
             _log.error("cannot start an execution environment for %s: %s", function.arn, problem)
             error = AwsError("ServiceException", f"An execution environment could not be started: {problem}")
@@ -215,24 +261,40 @@ class Invoker:
             slot.task = None
         if error is None and failure is None:
             return  # the environment has parked and taken what waits
-        invocation = self._next_waiting(identity(function))
+        invocation = self._next_waiting(slot.fleet)
         if error is not None:
             self._end(slot)
             if invocation is not None and not invocation.done.done():
                 invocation.done.set_exception(error)
         elif invocation is not None and slot.environment is not None:
-            slot.task = asyncio.get_running_loop().create_task(self._revive(slot, slot.environment, invocation))
+            self._run(slot, self._revive(slot, slot.environment, invocation))
         else:
             self._end(slot)
-        self._pump()
+        self._provide()
 
-    async def _make(self, slot: _Slot) -> Environment:
+    async def _bring_up(self, slot: Slot) -> Outcome | None:
+        """How the init phase failed, if it did. A sandbox that dies before it has begun is replaced once."""
+        slot.environment = await self._make(slot)
+        self._move(slot, Standing.STARTING)
+        try:
+            return await slot.environment.start()
+        except SandboxError as problem:
+            _log.warning("a sandbox for %s is gone: %s", slot.function.arn, problem)
+        lost, slot.environment = slot.environment, None
+        await lost.destroy()
+        self._creating[slot.function.runtime] += 1
+        slot.environment = await self._make(slot)
+        return await slot.environment.start()
+
+    async def _make(self, slot: Slot) -> Environment:
         function = slot.function
-        runtime = await asyncio.to_thread(self._runtimes.find, function.runtime)
-        if isinstance(runtime, Missing):
-            reason = f"The runtime {function.runtime} is not available: {runtime.reason}"
-            raise AwsError("InvalidRuntimeException", reason)
-        sandbox = await self._driver.acquire(runtime)
+        try:
+            runtime = await self._runtime(function.runtime)
+            sandbox = await self._driver.acquire(runtime)
+        finally:
+            self._creating[function.runtime] -= 1
+            if self._turns:
+                asyncio.get_running_loop().call_soon(self._provide)  # the next may be made
         stream = f"{self._clock.now():%Y/%m/%d}/[{function.version}]{self._clock.token(16)}"
         key = function.key
         return Environment(
@@ -246,7 +308,16 @@ class Invoker:
             changed=lambda environment: self._changed(slot, environment),
         )
 
-    async def _revive(self, slot: _Slot, environment: Environment, invocation: Invocation) -> None:
+    async def _runtime(self, name: str) -> Runtime:
+        if name not in self._found:
+            runtime = await asyncio.to_thread(self._runtimes.find, name)
+            if isinstance(runtime, Missing):
+                reason = f"The runtime {name} is not available: {runtime.reason}"
+                raise AwsError("InvalidRuntimeException", reason)
+            self._found[name] = runtime
+        return self._found[name]
+
+    async def _revive(self, slot: Slot, environment: Environment, invocation: Invocation) -> None:
         """Run the init phase again as part of this invocation, as AWS does after a failed one or a lost runtime."""
         environment.begin(invocation)
         remaining = invocation.deadline_epoch - self._clock.time()
@@ -267,60 +338,55 @@ class Invoker:
         if failure.status == "timeout":
             failure = timed_out(invocation)
         environment.fail(invocation, failure)
-        self._pump()
+        if slot.id in self._slots:
+            self._rest(slot, Standing.STALE)
 
-    def _replace(self, slot: _Slot, environment: Environment, invocation: Invocation, problem: SandboxError) -> None:
+    def _replace(self, slot: Slot, environment: Environment, invocation: Invocation, problem: SandboxError) -> None:
         """The sandbox is gone (its init may have run out of memory): let another environment take the invocation."""
         _log.warning("the sandbox of %s is gone: %s", slot.function.arn, problem)
         if self._clock.time() < invocation.deadline_epoch:
             environment.give_up()
-            self._waiting.appendleft(invocation)
+            self._queue(slot.fleet, invocation, first=True)
         else:
             environment.fail(invocation, timed_out(invocation))
         self._end(slot)
-        self._pump()
+        self._provide()
 
-    def _changed(self, slot: _Slot, environment: Environment) -> None:
+    def _changed(self, slot: Slot, environment: Environment) -> None:
         """An environment has changed its state."""
-        if slot.id not in self._slots:
+        if slot.id not in self._slots or environment.state is State.DEAD:
             return
-        retired = slot.since < 0
-        if not retired:
-            slot.since = self._clock.monotonic()
-        parked = self._idle.setdefault(identity(slot.function), [])
-        if environment.state is State.IDLE:
-            self._parked(slot, parked, retired)
-        elif slot in parked:
-            parked.remove(slot)
-        if environment.state is State.STALE and slot.task is None:
-            if retired:
-                self._end(slot)
-            elif self._waiting:
-                self._pump()
+        slot.since = self._clock.monotonic()
+        if environment.state is State.IDLE and environment.pending is not None:
+            environment.invoke(environment.pending)  # the invocation whose init phase has just been repeated
+        elif environment.state is State.IDLE or (environment.state is State.STALE and slot.task is None):
+            self._rest(slot, _STANDINGS[environment.state])
+        elif environment.state is not State.STALE:
+            self._move(slot, _STANDINGS[environment.state])
 
-    def _parked(self, slot: _Slot, parked: list[_Slot], retired: bool) -> None:
-        environment = slot.environment
-        assert environment is not None
-        current = environment.pending
-        if current is not None:
-            environment.invoke(current)  # the invocation whose init phase has just been repeated
-        elif (invocation := self._next_waiting(identity(slot.function))) is not None:
-            self._dispatch(slot, invocation)
-        elif retired:
+    def _rest(self, slot: Slot, standing: Standing) -> None:
+        """The environment could take an invocation: the next of its function, unless its place is needed more."""
+        fleet = slot.fleet
+        if fleet.waiting and not self._gives_way(fleet):
+            self._move(slot, standing)
+            if (invocation := self._next_waiting(fleet)) is not None:
+                self._dispatch(slot, invocation)
+        elif fleet.waiting or slot.retired:
             self._end(slot)
+            self._provide()
         else:
-            parked.append(slot)
+            self._move(slot, standing)
+            if self._budget <= len(self._slots):
+                self._provide()  # it may make room
 
     # The ends
 
-    def _end(self, slot: _Slot) -> None:
-        self._slots.pop(slot.id, None)
-        parked = self._idle.get(identity(slot.function))
-        if parked is not None:
-            if slot in parked:
-                parked.remove(slot)
-            if not parked:
-                del self._idle[identity(slot.function)]
+    def _end(self, slot: Slot) -> None:
+        if self._slots.pop(slot.id, None) is None:
+            return
+        self._resting.pop(slot, None)
+        slot.fleet.remove(slot)
+        self._settle(slot.fleet)
         if slot.environment is not None:
             task = asyncio.get_running_loop().create_task(slot.environment.destroy())
             self._ending[task] = slot.function.digests
@@ -334,15 +400,26 @@ class Invoker:
     async def _reap(self) -> None:
         while True:
             await asyncio.sleep(min(1.0, self._idle_seconds / 2))
-            now = self._clock.monotonic()
-            views = [View(slot.id, identity(slot.function), slot.state, slot.since) for slot in self._slots.values()]
-            for name in surplus(views, self._idle_seconds, now):
-                self._end(self._slots[name])
+            self._end_surplus()
+            self._relieve()
 
+    def _end_surplus(self) -> None:
+        oldest = self._clock.monotonic() - self._idle_seconds
+        for slot in list(itertools.takewhile(lambda slot: slot.since < oldest, self._resting)):
+            self._end(slot)
 
-def identity(function: Function) -> str:
-    """Tells one version of a function, as it stood after its last update, from every other."""
-    return f"{function.arn}@{function.version}@{function.revision_id}"
+    def _relieve(self) -> None:
+        """End idle environments when the machine runs short of memory."""
+        reading = self._read_memory()
+        if not eviction.pressed(reading):
+            return
+        candidates = [
+            eviction.Candidate(slot.id, slot.fleet.identity, slot.environment.peak_memory())
+            for slot in self._resting
+            if slot.environment is not None
+        ]
+        for name in eviction.victims(candidates, reading):
+            self._end(self._slots[name])
 
 
 def new_trace() -> str:

@@ -1,23 +1,22 @@
-"""Which execution environment takes an invocation: decided by a pure `plan` over what waits and what there is."""
+"""Which functions get new execution environments, and which environments make room: pure decisions, no mechanism."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-
-from lambent.engine.environment import State
 
 FINISHING_GRACE = 0.02  # seconds that a runtime which has answered may take to ask for its next event
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """An environment as the plan sees it."""
+class Demand:
+    """What one function version lacks."""
 
-    id: str
-    function: str  # identity of the function version it runs
-    state: State
-    since: float  # monotonic seconds of its last change of state
+    function: str  # identity of the function version
+    account: str  # account and region: those take turns first
+    runtime: str
+    short: int  # invocations that wait and that no environment on its way will take
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,58 +27,60 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Assign:
-    """Give the next waiting invocation of its function to environment `id`."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Evict:
-    """End environment `id` to make room."""
+    """End the idle environment `id` to make room."""
 
     id: str
 
 
-Action = Assign | Start | Evict
+Action = Start | Evict
 
 
-def plan(waiting: Sequence[str], environments: Sequence[View], budget: int, now: float) -> list[Action]:
-    """What to do for the invocations in `waiting` (function identities, oldest first).
+def plan(demands: Iterable[Demand], *, room: int, creations: Mapping[str, int], idle: Iterable[str]) -> list[Action]:
+    """Which environments to start now, in fair turns: one for each account, within an account one for each function.
 
-    Idle environments take them, the most recently used first, so that surplus ones grow old. An environment that is
-    starting, or has just answered, is worth waiting for. Otherwise a new one starts, within `budget` environments in
-    all; when that is used up, the longest-idle environment of a function that nobody waits for makes room.
+    `demands` come in the order of their turns. `room` is how many environments there may still be; when it is used
+    up, the environments in `idle` (of functions that nobody waits for, longest idle first) make room. `creations` is
+    how many sandboxes of each runtime may be made at the same time from now on: a machine that makes hundreds at
+    once finishes none of them soon, and what is made last may no longer be needed by then.
     """
     actions: list[Action] = []
-    idle: dict[str, list[View]] = {}
-    coming: dict[str, int] = {}
-    for view in environments:
-        if view.state in (State.IDLE, State.STALE):
-            idle.setdefault(view.function, []).append(view)
-        elif view.state is State.STARTING or (view.state is State.FINISHING and now - view.since < FINISHING_GRACE):
-            coming[view.function] = coming.get(view.function, 0) + 1
-    for views in idle.values():
-        views.sort(key=lambda view: (view.state is State.IDLE, view.since))
-    room = budget - sum(view.state is not State.DEAD for view in environments)
-    wanted = set(waiting)
-    spare = [view for function, views in idle.items() if function not in wanted for view in views]
-    spare.sort(key=lambda view: view.since, reverse=True)
-    for function in waiting:
-        if idle.get(function):
-            actions.append(Assign(idle[function].pop().id))
-        elif coming.get(function, 0) > 0:
-            coming[function] -= 1
-        elif room > 0:
-            room -= 1
-            actions.append(Start(function))
-        elif spare:
-            actions.append(Evict(spare.pop().id))
-            actions.append(Start(function))
+    left = dict(creations)
+    victims = iter(idle)
+    for demand in turns(demands):
+        if left.get(demand.runtime, 0) <= 0:
+            continue
+        if room <= 0:
+            victim = next(victims, None)
+            if victim is None:
+                break
+            actions.append(Evict(victim))
+            room += 1
+        actions.append(Start(demand.function))
+        room -= 1
+        left[demand.runtime] -= 1
+        if not any(value > 0 for value in left.values()):
+            break
     return actions
 
 
-def surplus(environments: Sequence[View], idle_seconds: float, now: float) -> list[str]:
-    """The environments that have been idle for longer than `idle_seconds`."""
-    rest = (State.IDLE, State.STALE)
-    return [view.id for view in environments if view.state in rest and now - view.since > idle_seconds]
+def turns(demands: Iterable[Demand]) -> Iterable[Demand]:
+    """Each demand as often as it is short: accounts alternate, and so do the functions of an account."""
+    accounts: dict[str, deque[tuple[Demand, int]]] = {}
+    for demand in demands:
+        if demand.short > 0:
+            accounts.setdefault(demand.account, deque()).append((demand, demand.short))
+    queue = deque(accounts.values())
+    while queue:
+        functions = queue.popleft()
+        demand, short = functions.popleft()
+        yield demand
+        if short > 1:
+            functions.append((demand, short - 1))
+        if functions:
+            queue.append(functions)
+
+
+def gives_way(environments: int, others: int, room: int) -> bool:
+    """Whether a function with that many `environments` gives one up for a function that is short and has `others`."""
+    return room <= 0 and environments > others + 1

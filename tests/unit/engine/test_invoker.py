@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from lambent.base.clock import SystemClock
+from lambent.base.memory import Reading
 from lambent.control.records import Function
 from lambent.engine.invocation import Invocation, Outcome
-from lambent.engine.invoker import Invoker
+from lambent.engine.invoker import CREATIONS, Invoker
 from lambent.engine.lease import Leases
 from lambent.engine.logs import LogBook
 from lambent.engine.runtimes import Missing, Runtime
+from lambent.engine.sandbox import SandboxError
 from lambent.wire.errors import AwsError
 
 from .factory import make_function
@@ -202,3 +204,98 @@ async def test_a_client_that_leaves_gives_its_place_back() -> None:
     await asyncio.gather(running, waiting, return_exceptions=True)
     assert (await stage.invoke(function, b"9")).payload == b"9"
     await stage.invoker.stop()
+
+
+async def test_one_function_with_hundreds_waiting_does_not_starve_another() -> None:
+    stage = Stage(slow, budget=4)
+    crowd = [asyncio.ensure_future(stage.invoke(make_function("crowd"))) for _ in range(200)]
+    await asyncio.sleep(0.06)  # all four environments are the crowd's by now
+    outcome = await stage.invoke(make_function("single"), b"5")
+    assert outcome.payload == b"5"
+    assert sum(task.done() for task in crowd) < 100, "it did not wait for the crowd to pass"
+    for task in crowd:
+        task.cancel()
+    await asyncio.gather(*crowd, return_exceptions=True)
+    await stage.invoker.stop()
+
+
+async def test_a_full_house_is_shared_evenly() -> None:
+    stage = Stage(slow, budget=6)
+    names = ["a", "b", "c"]
+    crowd = [asyncio.ensure_future(stage.invoke(make_function(name))) for name in names for _ in range(60)]
+    await asyncio.sleep(0.5)
+    running = [environment.function.key.name for environment in stage.invoker.environments()]
+    assert sorted(running) == ["a", "a", "b", "b", "c", "c"]
+    for task in crowd:
+        task.cancel()
+    await asyncio.gather(*crowd, return_exceptions=True)
+    await stage.invoker.stop()
+
+
+async def test_only_so_many_sandboxes_are_made_at_once() -> None:
+    stage = Stage(slow, budget=1000)
+    acquire, making, most = stage.driver.acquire, 0, 0
+
+    async def counted(runtime: Runtime) -> Any:
+        nonlocal making, most
+        making += 1
+        most = max(most, making)
+        await asyncio.sleep(0.01)
+        making -= 1
+        return await acquire(runtime)
+
+    stage.driver.acquire = counted  # type: ignore[method-assign]
+    function = make_function()
+    await asyncio.gather(*(stage.invoke(function) for _ in range(60)))
+    assert 1 < most <= CREATIONS
+    await stage.invoker.stop()
+
+
+async def test_idle_environments_end_when_memory_runs_short() -> None:
+    reading = Reading(total=4 << 30, available=2 << 30)
+    stage = Stage(idle_seconds=60.0, read_memory=lambda: reading)
+    await stage.invoker.start()
+    await stage.invoke(make_function("a"))
+    await stage.invoke(make_function("b"))
+    stage.invoker._relieve()
+    assert len(stage.invoker.environments()) == 2
+    reading = Reading(total=4 << 30, available=(384 << 20) - 1)
+    stage.invoker._relieve()
+    assert len(stage.invoker.environments()) == 2, "still above the reserve"
+    reading = Reading(total=4 << 30, available=250 << 20)
+    stage.driver.sandboxes[0].peak = 200 << 20
+    stage.invoker._relieve()
+    assert [environment.function.key.name for environment in stage.invoker.environments()] == ["b"]
+    assert (await stage.invoke(make_function("a"), b"1")).payload == b"1"
+    await stage.invoker.stop()
+
+
+async def test_a_sandbox_that_dies_before_it_begins_is_replaced(stage: Stage) -> None:
+    acquire, lost = stage.driver.acquire, []
+
+    async def dying(runtime: Runtime) -> Any:
+        sandbox = await acquire(runtime)
+        if not lost:
+            lost.append(sandbox)
+
+            async def assign(assignment: Any) -> None:
+                raise SandboxError("the sandbox has ended")
+
+            sandbox.assign = assign  # type: ignore[method-assign]
+        return sandbox
+
+    stage.driver.acquire = dying  # type: ignore[method-assign]
+    assert (await stage.invoke(make_function(), b"5")).payload == b"5"
+    assert lost[0].history == ["destroy"]
+    assert len(stage.invoker.environments()) == 1
+
+
+async def test_nothing_is_kept_of_functions_that_are_gone(stage: Stage) -> None:
+    for number in range(20):
+        function = make_function(f"f{number}")
+        await stage.invoke(function)
+        stage.invoker.retire(function.key, None)
+    await asyncio.sleep(0.05)
+    for table in ("_fleets", "_slots", "_resting", "_ending"):
+        assert not getattr(stage.invoker, table), table
+    assert not stage.invoker._turns

@@ -1,93 +1,100 @@
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambent.engine.environment import State
-from lambent.engine.pool import FINISHING_GRACE, Assign, Evict, Start, View, plan, surplus
+from lambent.engine.pool import Demand, Evict, Start, gives_way, plan
 
-NOW = 100.0
-
-
-def view(id: str, function: str = "a", state: State = State.IDLE, since: float = 50.0) -> View:
-    return View(id, function, state, since)
+PLENTY = {"python3.11": 100, "nodejs20.x": 100}
 
 
-def test_nothing_waits() -> None:
-    assert plan([], [view("e1")], 10, NOW) == []
+def demand(function: str = "a", short: int = 1, account: str = "one", runtime: str = "python3.11") -> Demand:
+    return Demand(function, account, runtime, short)
 
 
-def test_the_most_recently_used_idle_environment_takes_it() -> None:
-    environments = [view("old", since=10), view("new", since=90), view("middle", since=50)]
-    assert plan(["a"], environments, 10, NOW) == [Assign("new")]
+def test_nothing_is_short() -> None:
+    assert plan([], room=10, creations=PLENTY, idle=["e1"]) == []
+    assert plan([demand(short=0)], room=10, creations=PLENTY, idle=["e1"]) == []
 
 
-def test_a_live_runtime_is_preferred_to_one_that_must_start_again() -> None:
-    environments = [view("parked", since=10), view("stale", state=State.STALE, since=90)]
-    assert plan(["a", "a"], environments, 10, NOW) == [Assign("parked"), Assign("stale")]
+def test_each_waiting_invocation_gets_an_environment() -> None:
+    assert plan([demand(short=3)], room=10, creations=PLENTY, idle=[]) == [Start("a")] * 3
 
 
-def test_another_functions_environment_is_never_used() -> None:
-    assert plan(["a"], [view("e1", "b")], 10, NOW) == [Start("a")]
+def test_functions_take_turns() -> None:
+    actions = plan([demand("a", 1000), demand("b", 2)], room=5, creations=PLENTY, idle=[])
+    assert actions == [Start("a"), Start("b"), Start("a"), Start("b"), Start("a")]
 
 
-def test_an_environment_on_its_way_is_worth_waiting_for() -> None:
-    environments = [view("e1", state=State.STARTING), view("e2", state=State.FINISHING, since=NOW)]
-    assert plan(["a", "a"], environments, 10, NOW) == []
-    assert plan(["a", "a", "a"], environments, 10, NOW) == [Start("a")]
+def test_accounts_take_turns_before_functions_do() -> None:
+    demands = [demand("a", 9), demand("b", 9), demand("c", 9, account="two")]
+    actions = plan(demands, room=4, creations=PLENTY, idle=[])
+    assert actions == [Start("a"), Start("c"), Start("b"), Start("c")]
 
 
-def test_a_runtime_that_stays_away_is_not_waited_for() -> None:
-    late = view("e1", state=State.FINISHING, since=NOW - 2 * FINISHING_GRACE)
-    assert plan(["a"], [late], 10, NOW) == [Start("a")]
+def test_the_longest_idle_makes_room_once_there_is_none() -> None:
+    actions = plan([demand("a", 3)], room=1, creations=PLENTY, idle=["oldest", "newer"])
+    assert actions == [Start("a"), Evict("oldest"), Start("a"), Evict("newer"), Start("a")]
+    assert plan([demand("a", 3)], room=0, creations=PLENTY, idle=[]) == []
 
 
-def test_the_budget_holds_and_the_longest_idle_makes_room() -> None:
-    environments = [view("e1", "b", since=80), view("e2", "c", since=20), view("e3", "a", State.BUSY)]
-    assert plan(["a"], environments, 3, NOW) == [Evict("e2"), Start("a")]
-    assert plan(["a"], [view("e3", "a", State.BUSY)], 1, NOW) == []
+def test_only_so_many_sandboxes_of_a_runtime_are_made_at_once() -> None:
+    demands = [demand("a", 5), demand("b", 5, runtime="nodejs20.x")]
+    actions = plan(demands, room=100, creations={"python3.11": 1, "nodejs20.x": 2}, idle=[])
+    assert actions == [Start("a"), Start("b"), Start("b")]
+    assert plan(demands, room=0, creations={"python3.11": 0, "nodejs20.x": 0}, idle=["e1"]) == []
 
 
-def test_an_environment_that_somebody_waits_for_is_not_evicted() -> None:
-    environments = [view("e1", "b"), view("e2", "a", State.BUSY)]
-    assert plan(["a", "b"], environments, 2, NOW) == [Assign("e1")]
-
-
-def test_surplus_is_what_has_been_idle_too_long() -> None:
-    environments = [view("e1", since=10), view("e2", since=95), view("e3", state=State.BUSY, since=1)]
-    assert surplus(environments, 60, NOW) == ["e1"]
-
-
-VIEWS = st.lists(
+DEMANDS = st.lists(
     st.builds(
-        View,
-        id=st.uuids().map(str),
-        function=st.sampled_from("abc"),
-        state=st.sampled_from(State),
-        since=st.floats(0, NOW, allow_nan=False),
+        Demand,
+        function=st.uuids().map(str),
+        account=st.sampled_from(["one", "two", "three"]),
+        runtime=st.sampled_from(sorted(PLENTY)),
+        short=st.integers(0, 5),
     ),
-    max_size=12,
+    max_size=8,
 )
 
 
-@given(st.lists(st.sampled_from("abc"), max_size=12), VIEWS, st.integers(0, 14))
-def test_every_plan_keeps_the_rules(waiting: list[str], environments: list[View], budget: int) -> None:
-    by_id = {entry.id: entry for entry in environments}
-    actions = plan(waiting, environments, budget, NOW)
-    used = [action.id for action in actions if isinstance(action, Assign | Evict)]
-    assert len(used) == len(set(used)), "an environment is used once"
-    for action in actions:
-        if isinstance(action, Assign):
-            assert by_id[action.id].state in (State.IDLE, State.STALE)
-            assert by_id[action.id].function in waiting
-        elif isinstance(action, Evict):
-            assert by_id[action.id].state in (State.IDLE, State.STALE)
-            assert by_id[action.id].function not in waiting
-    starts = sum(isinstance(action, Start) for action in actions)
-    evictions = sum(isinstance(action, Evict) for action in actions)
-    living = sum(entry.state is not State.DEAD for entry in environments)
-    assert starts == 0 or living + starts - evictions <= max(budget, living)
-    for function in "abc":
-        served = sum(isinstance(a, Start) and a.function == function for a in actions)
-        served += sum(isinstance(a, Assign) and by_id[a.id].function == function for a in actions)
-        assert served <= waiting.count(function)
+@given(DEMANDS, st.integers(-1, 20), st.integers(0, 5), st.integers(0, 9), st.integers(0, 9))
+def test_every_plan_keeps_the_rules(demands: list[Demand], room: int, idle: int, pythons: int, nodes: int) -> None:
+    creations = {"python3.11": pythons, "nodejs20.x": nodes}
+    victims = [f"e{number}" for number in range(idle)]
+    actions = plan(demands, room=room, creations=creations, idle=victims)
+    starts = Counter(action.function for action in actions if isinstance(action, Start))
+    evicted = [action.id for action in actions if isinstance(action, Evict)]
+    known = {entry.function: entry for entry in demands}
+    assert evicted == victims[: len(evicted)]
+    assert sum(starts.values()) <= max(0, room) + len(evicted)
+    assert all(count <= known[function].short for function, count in starts.items())
+    for runtime, most in creations.items():
+        assert sum(count for function, count in starts.items() if known[function].runtime == runtime) <= most
+    room_left = max(0, room) + idle - sum(starts.values())
+    for entry in demands:  # whoever got less than it wanted: because something had run out
+        of_runtime = sum(count for function, count in starts.items() if known[function].runtime == entry.runtime)
+        if starts[entry.function] < entry.short:
+            assert room_left <= 0 or creations[entry.runtime] == of_runtime
+
+
+@given(DEMANDS, st.integers(1, 20))
+def test_no_account_waits_while_another_gets_its_second_turn(demands: list[Demand], room: int) -> None:
+    actions = plan(demands, room=room, creations=PLENTY, idle=[])
+    known = {entry.function: entry for entry in demands}
+    got = Counter(known[action.function].account for action in actions if isinstance(action, Start))
+    wanted: Counter[str] = Counter()
+    for entry in demands:
+        wanted[entry.account] += entry.short
+    for account in wanted:
+        if got[account] < wanted[account]:
+            assert all(count <= got[account] + 1 for count in got.values())
+
+
+def test_the_larger_gives_way_to_the_smaller_until_they_are_even() -> None:
+    assert gives_way(10, 0, room=0)
+    assert gives_way(10, 8, room=0)
+    assert not gives_way(10, 9, room=0)
+    assert not gives_way(1, 0, room=0), "one for one: nothing is won"
+    assert not gives_way(10, 0, room=1)

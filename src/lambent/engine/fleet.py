@@ -1,0 +1,91 @@
+"""The execution environments of one function version, by where they stand, and the invocations that wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from lambent.control.records import Function
+from lambent.engine.environment import Environment
+from lambent.engine.invocation import Invocation
+from lambent.engine.pool import FINISHING_GRACE, Demand
+
+
+class Standing(Enum):
+    """Where an environment stands in the eyes of who hands out work."""
+
+    CREATING = auto()  # its sandbox is being made
+    STARTING = auto()  # an init phase, the first or a repeated one
+    IDLE = auto()
+    BUSY = auto()
+    FINISHING = auto()  # answered; will ask for the next event at once, usually
+    STALE = auto()  # the sandbox is there, its runtime is not
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """An environment, or the place of one that is being made."""
+
+    id: str
+    fleet: Fleet
+    function: Function
+    since: float  # monotonic seconds of its last change
+    standing: Standing = Standing.CREATING
+    environment: Environment | None = None
+    task: asyncio.Task[None] | None = None  # what makes, starts or restarts it
+    retired: bool = False  # to be ended when it next comes to rest
+
+
+@dataclass(slots=True, eq=False)
+class Fleet:
+    """No method scans the environments: hundreds of them cost an invocation no more than one."""
+
+    identity: str
+    function: Function
+    waiting: deque[Invocation] = field(default_factory=deque)
+    slots: dict[Standing, dict[Slot, None]] = field(default_factory=lambda: {standing: {} for standing in Standing})
+    size: int = 0
+
+    @property
+    def account(self) -> str:
+        return f"{self.function.key.account}/{self.function.key.region}"
+
+    def add(self, slot: Slot) -> None:
+        self.slots[slot.standing][slot] = None
+        self.size += 1
+
+    def move(self, slot: Slot, standing: Standing) -> None:
+        del self.slots[slot.standing][slot]
+        slot.standing = standing
+        self.slots[standing][slot] = None
+
+    def remove(self, slot: Slot) -> None:
+        del self.slots[slot.standing][slot]
+        self.size -= 1
+
+    def every(self) -> list[Slot]:
+        return [slot for slots in self.slots.values() for slot in slots]
+
+    def ready(self) -> Slot | None:
+        """The most recently used idle environment, so that surplus ones grow old; else one with its runtime gone."""
+        for standing in (Standing.IDLE, Standing.STALE):
+            if slots := self.slots[standing]:
+                return next(reversed(slots))
+        return None
+
+    def finishing(self, now: float) -> int:
+        """Environments that have just answered: worth waiting for."""
+        slots = self.slots[Standing.FINISHING]
+        return sum(now - slot.since < FINISHING_GRACE for slot in slots) if slots else 0
+
+    def demand(self, now: float) -> Demand:
+        on_their_way = len(self.slots[Standing.CREATING]) + len(self.slots[Standing.STARTING]) + self.finishing(now)
+        short = max(0, len(self.waiting) - on_their_way)
+        return Demand(self.identity, self.account, self.function.runtime, short)
+
+
+def identity(function: Function) -> str:
+    """Tells one version of a function, as it stood after its last update, from every other."""
+    return f"{function.arn}@{function.version}@{function.revision_id}"
