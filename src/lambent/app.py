@@ -22,9 +22,11 @@ from lambent.base.jobs import Jobs
 from lambent.base.lockfile import DirectoryInUse, DirectoryLock
 from lambent.base.trees import Trees
 from lambent.config import Config
-from lambent.control import layer_store
+from lambent.control import alias_store, layer_store
 from lambent.control import resources as resources_module
 from lambent.control import store as store_module
+from lambent.control.alias_store import AliasStore
+from lambent.control.aliases import Aliases
 from lambent.control.attachments import Attachments
 from lambent.control.functions import Functions
 from lambent.control.layer_store import LayerStore
@@ -34,6 +36,7 @@ from lambent.control.orphans import Orphans
 from lambent.control.records import Function, FunctionKey
 from lambent.control.store import PREPARE, FunctionStore
 from lambent.control.tags import Tags
+from lambent.control.versions import Versions
 from lambent.endpoints import Endpoints
 from lambent.engine.drivers.namespaces import NamespaceDriver
 from lambent.engine.drivers.process import ProcessDriver
@@ -95,7 +98,7 @@ class App:
         self._on_stop(lambda: _call(lock.release))
         db = SqliteDatabase(data / "lambent.db")
         self._on_stop(db.close)
-        modules = (jobs_module, store_module, resources_module, layer_store)
+        modules = (jobs_module, store_module, resources_module, layer_store, alias_store)
         await migrate(db, [step for module in modules for step in module.MIGRATIONS])
         blobs = LocalBlobs(data / "blobs")
         trees = await asyncio.to_thread(Trees, data / "trees")
@@ -105,6 +108,9 @@ class App:
         await store.load()
         layer_versions = LayerStore(db)
         await layer_versions.load()
+        aliases = AliasStore(db, self._clock)
+        await aliases.load()
+        store.on_remove(aliases.let_go)
 
         self._driver = self._choose_driver(data)
         await self._driver.start()
@@ -123,7 +129,7 @@ class App:
         self._on_stop(invoker.stop)
 
         def changed(key: FunctionKey) -> None:
-            invoker.retire(key, store.serving(key))
+            invoker.retire(key, store.versions(key).values())
 
         store.on_change(changed)
         preparer = Preparer(store, blobs, trees, runtimes, self._driver)
@@ -136,7 +142,7 @@ class App:
         key = await asyncio.to_thread(_signing_key, data / "presign.key")
         layers = Layers(layer_versions, blobs, trees, orphans, self._clock, key, config.organizations)
         attachments = Attachments(layers, layer_versions, orphans, trees)
-        functions = Functions(store, attachments, blobs, trees, orphans, self._clock, key)
+        functions = Functions(store, aliases, attachments, blobs, trees, orphans, self._clock, key)
         await jobs.start()
         self._on_stop(jobs.stop)
 
@@ -145,7 +151,9 @@ class App:
         layers.register(operations)
         Tags(store).register(operations)
         PolicySimulator().register(operations)
-        Invocations(store, invoker, self._clock).register(operations)
+        Versions(store).register(operations)
+        Aliases(store, aliases, self._clock).register(operations)
+        Invocations(store, aliases, invoker, self._clock).register(operations)
         gateway = Gateway(operations, self._clock, self._accounts, config.region)
         own = Endpoints(self._clock, invoker, runtimes, logs, store, self._driver.name)
         own.mount(gateway)

@@ -16,6 +16,7 @@ class Exemption(NamedTuple):
 
 _NO_EC2 = "there is no EC2 here: ids of subnets and security groups are kept as given, none is looked up"
 _NO_S3 = "there is no S3 yet: code comes with the request"
+_OLDER = "recorded when answers had fewer members; the newer cases of the same operations match"
 _NOTHING = "nothing was recorded: there is no answer to compare with"
 
 
@@ -37,9 +38,9 @@ EXCEPTIONS: dict[str, Exemption] = {
         _NOTHING
     ),
     "TestLambdaPermissions::test_add_lambda_permission_optional_fields": Exemption(_NOTHING),
-    "TestLambdaAlias::test_alias_lifecycle": Exemption(_not_built("aliases")),
-    "TestLambdaAlias::test_non_existent_alias_update": Exemption(_not_built("aliases")),
-    "TestLambdaAlias::test_notfound_and_invalid_routingconfigs": Exemption(_not_built("aliases")),
+    "TestLambdaVersions::test_publish_with_wrong_revisionid": Exemption(
+        _OLDER, ("create_response", "get_fn_response", "publish_result")
+    ),
     "TestCodeSigningConfig::test_code_signing_not_found_excs": Exemption(_not_built("code signing")),
     "TestCodeSigningConfig::test_function_code_signing_config": Exemption(_not_built("code signing")),
     "TestLambdaFunction::test_ops_on_nonexisting_fn[get_function_code_signing_config]": Exemption(
@@ -67,19 +68,6 @@ EXCEPTIONS: dict[str, Exemption] = {
     "TestLambdaFunction::test_ops_on_nonexisting_fn[get_function_url_config]": Exemption(_not_built("function urls")),
     "TestLambdaFunction::test_lambda_code_location_s3": Exemption(_NO_S3),
     "TestLambdaFunction::test_lambda_code_location_s3_errors": Exemption(_NO_S3),
-    "TestLambdaFunction::test_list_functions": Exemption(_not_built("versions")),
-    "TestLambdaSnapStart::test_snapstart_lifecycle[dotnet8]": Exemption(_not_built("versions")),
-    "TestLambdaSnapStart::test_snapstart_lifecycle[java11]": Exemption(_not_built("versions")),
-    "TestLambdaSnapStart::test_snapstart_lifecycle[java17]": Exemption(_not_built("versions")),
-    "TestLambdaSnapStart::test_snapstart_lifecycle[java21]": Exemption(_not_built("versions")),
-    "TestLambdaSnapStart::test_snapstart_lifecycle[python3.12]": Exemption(_not_built("versions")),
-    "TestLambdaSnapStart::test_snapstart_lifecycle[python3.13]": Exemption(_not_built("versions")),
-    "TestLambdaRevisions::test_function_revisions_version_and_alias": Exemption(_not_built("versions")),
-    "TestLambdaVersions::test_publish_version_on_create": Exemption(_not_built("versions")),
-    "TestLambdaVersions::test_publish_with_update": Exemption(_not_built("versions")),
-    "TestLambdaVersions::test_publish_with_wrong_revisionid": Exemption(_not_built("versions")),
-    "TestLambdaVersions::test_publish_with_wrong_sha256": Exemption(_not_built("versions")),
-    "TestLambdaVersions::test_version_lifecycle": Exemption(_not_built("versions")),
     "TestLambdaPermissions::test_add_lambda_permission_fields": Exemption(_not_built("permissions")),
     "TestLambdaPermissions::test_lambda_permission_revisions": Exemption(_not_built("permissions")),
     "TestLambdaPermissions::test_lambda_permission_versioning": Exemption(_not_built("permissions")),

@@ -32,7 +32,7 @@ class Stage:
         self._thread = threading.Thread(target=self._loop.run_forever, name="stage", daemon=True)
         self._thread.start()
         self.lab = self.run(Lab.open(root))
-        Invocations(self.lab.store, _NoEngine(), self.lab.clock).register(self.lab.operations)  # type: ignore[arg-type]
+        Invocations(self.lab.store, self.lab.aliases, _NoEngine(), self.lab.clock).register(self.lab.operations)  # type: ignore[arg-type]
         self._gateway = Gateway(self.lab.operations, self.lab.clock, Accounts(), REGION)
 
     def close(self) -> None:

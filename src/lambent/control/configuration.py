@@ -50,7 +50,7 @@ def summarize(function: Function, qualifier: str | None = None) -> dict[str, Any
         "PackageType": function.package_type,
         "Architectures": [function.architecture],
         "EphemeralStorage": {"Size": function.ephemeral_storage},
-        "SnapStart": {"ApplyOn": function.snap_start, "OptimizationStatus": "Off"},
+        "SnapStart": {"ApplyOn": function.snap_start, "OptimizationStatus": _optimization(function)},
         "LoggingConfig": _logging(function.logging),
     }
     if function.environment is not None:
@@ -60,6 +60,11 @@ def summarize(function: Function, qualifier: str | None = None) -> dict[str, Any
     if function.vpc_config is not None:
         shown["VpcConfig"] = _vpc(function.vpc_config)
     return shown | dict(function.extras)
+
+
+def _optimization(function: Function) -> str:
+    """Only versions start from a snapshot."""
+    return "On" if function.snap_start != "None" and function.version != LATEST else "Off"
 
 
 def _logging(config: LoggingConfig) -> dict[str, str]:

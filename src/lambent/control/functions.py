@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,7 +10,8 @@ from lambent.base.blobs import Blobs
 from lambent.base.clock import Clock
 from lambent.base.http import Response
 from lambent.base.trees import Trees
-from lambent.control import settings
+from lambent.control import markers, names, settings
+from lambent.control.alias_store import AliasStore
 from lambent.control.attachments import Attachments
 from lambent.control.code import Code, Package, zip_of
 from lambent.control.configuration import describe, summarize, timestamp
@@ -19,14 +19,11 @@ from lambent.control.links import CodeLinks
 from lambent.control.orphans import Orphans
 from lambent.control.records import LATEST, Function, FunctionKey, LoggingConfig
 from lambent.control.store import FunctionStore, already_exists, not_found, refuse_update
-from lambent.wire import arn
-from lambent.wire.errors import AwsError
 from lambent.wire.operations import Context, Operations, Parameters
 
 _PAGE = 50
 _SETTLE_SECONDS = 0.25  # how long a look at a function waits for work on it, which takes some ms
 _NAME_LENGTH = 64
-_NUMBER = re.compile(r"[0-9]+")
 
 Answer = Mapping[str, Any]
 
@@ -37,6 +34,7 @@ class Functions:
     def __init__(
         self,
         store: FunctionStore,
+        aliases: AliasStore,
         attachments: Attachments,
         blobs: Blobs,
         trees: Trees,
@@ -46,6 +44,7 @@ class Functions:
     ) -> None:
         """`key` signs the links under which code can be downloaded; secret, and the same after a restart."""
         self._store = store
+        self._aliases = aliases
         self._attachments = attachments
         self._code = Code(blobs, trees, orphans)
         self._links = CodeLinks(blobs, clock, key)
@@ -68,7 +67,7 @@ class Functions:
         return await self._links.download(path, query)
 
     async def create_function(self, context: Context, parameters: Parameters) -> Answer:
-        key = _unqualified(context, parameters)
+        key = names.unqualified(context, parameters)
         if len(key.name) > _NAME_LENGTH:
             constraint = f"Member must have length less than or equal to {_NAME_LENGTH}"
             problem = f"Value '{key.name}' at 'functionName' failed to satisfy constraint: {constraint}"
@@ -80,7 +79,9 @@ class Functions:
         layers = self._attachments.held(context.caller, parameters.get("Layers", ()))
         async with layers as held, self._code.stored(archive) as package:
             await self._attachments.refuse_size(package.digest, held)
-            return describe(await self._store.create(_with_code(replace(function, layers=held), package)))
+            publish = parameters.get("Publish", False)
+            made = await self._store.create(_with_code(replace(function, layers=held), package), publish=publish)
+            return describe(made) | {"FunctionArn": key.arn()}  # unqualified even when it is a version's
 
     def _new(self, key: FunctionKey, parameters: Parameters) -> Function:
         settings.check(parameters, key.region)
@@ -110,8 +111,9 @@ class Functions:
             "Configuration": describe(function, qualifier),
             "Code": {"RepositoryType": "S3", "Location": location},
         }
-        if function.tags:
-            answer["Tags"] = dict(function.tags)
+        latest = function if function.version == LATEST else await self._store.get(function.key)
+        if latest is not None and latest.tags:  # tags belong to the function, whatever was asked for
+            answer["Tags"] = dict(latest.tags)
         return answer
 
     async def get_function_configuration(self, context: Context, parameters: Parameters) -> Answer:
@@ -119,13 +121,16 @@ class Functions:
 
     async def _look_up(self, context: Context, parameters: Parameters) -> tuple[Function, str | None]:
         """The function that is named, settled if that takes no longer than a moment, and the qualifier."""
-        named = arn.parse(parameters["FunctionName"], parameters.get("Qualifier"), context.caller)
-        key = FunctionKey(named.account, named.region, named.name)
-        await self._store.settled(key, _SETTLE_SECONDS)
-        function = await self._store.get(key, named.qualifier or LATEST)
+        key, qualifier = names.qualified(context, parameters)
+        version = qualifier or LATEST
+        if not names.is_version(qualifier):
+            alias = self._aliases.find(key, version)
+            version = alias.function_version if alias is not None else version
+        await self._store.settled(key, _SETTLE_SECONDS, version)
+        function = await self._store.get(key, version)
         if function is None:
-            raise not_found(key, named.qualifier)
-        return function, named.qualifier
+            raise not_found(key, qualifier)
+        return function, qualifier
 
     async def list_functions(self, context: Context, parameters: Parameters) -> Answer:
         every = parameters.get("FunctionVersion") == "ALL"
@@ -136,15 +141,11 @@ class Functions:
             min(parameters.get("MaxItems", _PAGE), _PAGE),
             all_versions=every,
         )
-        answer: dict[str, Any] = {
-            "Functions": [summarize(function, function.version if every else None) for function in functions]
-        }
-        if marker is not None:
-            answer["NextMarker"] = marker
-        return answer
+        shown = [summarize(function, function.version if every else None) for function in functions]
+        return markers.answer("Functions", shown, marker)
 
     async def update_function_code(self, context: Context, parameters: Parameters) -> Answer:
-        key = _unqualified(context, parameters)
+        key = names.unqualified(context, parameters)
         function = await self._store.get(key)
         if function is None:
             raise not_found(key)
@@ -162,10 +163,11 @@ class Functions:
 
             if parameters.get("DryRun"):
                 return describe(change(function))
-            return describe(await self._store.replace(key, change, expected))
+            publish = parameters.get("Publish", False)
+            return describe(await self._store.replace(key, change, expected, publish=publish))
 
     async def update_function_configuration(self, context: Context, parameters: Parameters) -> Answer:
-        key = _unqualified(context, parameters)
+        key = names.unqualified(context, parameters)
         settings.check(parameters, key.region)
         now = timestamp(self._clock.now())
 
@@ -187,29 +189,14 @@ class Functions:
 
     async def delete_function(self, context: Context, parameters: Parameters) -> Answer:
         """Without a qualifier all of it. Deleting a version that is not there succeeds, as on AWS."""
-        named = arn.parse(parameters["FunctionName"], parameters.get("Qualifier"), context.caller)
-        key = FunctionKey(named.account, named.region, named.name)
-        if named.qualifier == LATEST:
+        key, qualifier = names.qualified(context, parameters)
+        if qualifier == LATEST:
             raise settings.invalid("$LATEST version cannot be deleted without deleting the function.")
-        if named.qualifier is not None and not _NUMBER.fullmatch(named.qualifier):
+        if not names.is_version(qualifier):
             raise settings.invalid("Deletion of aliases is not currently supported.")
-        existed = await (self._store.get(key) if named.qualifier else self._store.delete(key))
-        if not existed:
+        if not await self._store.delete(key, qualifier):
             raise not_found(key)
         return {"StatusCode": 204}
-
-
-def _unqualified(context: Context, parameters: Parameters) -> FunctionKey:
-    """The function that is named, which must not be one of its versions or aliases."""
-    named = arn.parse(parameters["FunctionName"], None, context.caller)
-    if named.qualifier not in (None, LATEST):
-        raise AwsError(
-            "InvalidParameterValueException",
-            "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation."
-            " Please specify either a function name or an unqualified function ARN.",
-            Type="User",
-        )
-    return FunctionKey(named.account, named.region, named.name)
 
 
 def _with_code(function: Function, package: Package) -> Function:

@@ -115,6 +115,8 @@ class Function:
     last_update_status: str | None = None  # None until first Active
     last_update_status_reason: str | None = None
     last_update_status_reason_code: str | None = None
+    source_description: str | None = None
+    """Of a published version: the description that $LATEST had, which publishing may have overridden."""
 
     @property
     def arn(self) -> str:
@@ -124,3 +126,20 @@ class Function:
     def digests(self) -> frozenset[str]:
         """Everything stored that the function is made of: its code and its layers."""
         return frozenset((self.code_digest, *(layer.digest for layer in self.layers)))
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A name that points to a version of a function, or splits its invocations between two."""
+
+    key: FunctionKey
+    name: str
+    function_version: str  # "$LATEST" or a number as a string
+    revision_id: str
+    description: str = ""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """At most one other version → its share of the invocations, 0 to 1."""
+
+    @property
+    def arn(self) -> str:
+        return self.key.arn(self.name)

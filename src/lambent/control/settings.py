@@ -32,8 +32,7 @@ _RESERVED = frozenset(
     )
 )
 _NOT_BUILT = {
-    "Publish": "publishing versions (Publish)",
-    "PublishTo": "publishing versions (PublishTo)",
+    "PublishTo": "$LATEST.PUBLISHED, which belongs to capacity providers (PublishTo)",
     "FileSystemConfigs": "file systems (FileSystemConfigs)",
     "CodeSigningConfigArn": "code signing (CodeSigningConfigArn)",
     "TenancyConfig": "tenant isolation (TenancyConfig)",

@@ -10,6 +10,7 @@
 | failed   | InProgress          | Active: the old code still serves | Failed, with the reason  |
 | amended  | any                 | unchanged                         | unchanged                |
 
+A version that is published begins like a created function; where nothing has to be done for it, it is `ready` at once.
 Each also gives the function a new revision id. Anything else is refused, see `refuse_busy`.
 """
 
@@ -75,6 +76,38 @@ def failed(function: Function, revision_id: str, reason_code: str, reason: str) 
     return replace(ended, state="Failed", state_reason=reason, state_reason_code=reason_code)
 
 
+def published(latest: Function, version: str, revision_id: str, description: str | None) -> Function:
+    """`latest` as a new version; without a `description` it has the same."""
+    made = replace(
+        latest,
+        version=version,
+        revision_id=revision_id,
+        description=latest.description if description is None else description,
+        source_description=latest.description,
+        tags={},
+    )
+    return created(made)
+
+
+def same(one: Function, other: Function) -> bool:
+    """Whether code and configuration are the same; each may be $LATEST or a version."""
+    return _content(one) == _content(other)
+
+
+def _content(function: Function) -> Function:
+    description = function.description if function.source_description is None else function.source_description
+    plain = replace(
+        function,
+        version="",
+        revision_id="",
+        last_modified="",
+        tags={},
+        description=description,
+        source_description=None,
+    )
+    return ready(plain, "")
+
+
 def amended(function: Function, revision_id: str) -> Function:
     return replace(function, revision_id=revision_id)
 
@@ -82,6 +115,15 @@ def amended(function: Function, revision_id: str) -> Function:
 def is_busy(function: Function) -> bool:
     """Whether work on it is under way."""
     return function.state == "Pending" or function.last_update_status == "InProgress"
+
+
+def refuse_failed(function: Function) -> None:
+    """Raises ResourceConflictException for a function that could not be made ready."""
+    if function.state == "Failed":
+        problem = f"The function is currently in the following state: {function.state}"
+        raise AwsError(
+            "ResourceConflictException", f"The operation cannot be performed at this time. {problem}", Type="User"
+        )
 
 
 def refuse_busy(function: Function) -> None:

@@ -117,11 +117,11 @@ class Invoker:
         finally:
             self._leases.give_back(key.account, key.region)
 
-    def retire(self, key: FunctionKey, serving: Function | None) -> None:
-        """End the environments of `key` that do not run `serving`; those at work end after their answer."""
-        keep = identity(serving) if serving is not None else None
+    def retire(self, key: FunctionKey, serving: Iterable[Function]) -> None:
+        """End the environments of `key` that run none of `serving`; those at work end after their answer."""
+        keep = {identity(function) for function in serving}
         for fleet in list(self._fleets.values()):
-            if fleet.function.key == key and fleet.identity != keep:
+            if fleet.function.key == key and fleet.identity not in keep:
                 for slot in fleet.every():
                     self._retire(slot)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -19,14 +19,23 @@ from lambent.wire.errors import AwsError, not_built
 from lambent.wire.operations import Context, Operations, Parameters
 
 _SETTLE_SECONDS = 5.0  # how long an invocation waits for a function that is still being created
+_NOT_READY = "Lambda is initializing your function. It will be ready to invoke once your function state becomes ACTIVE."
 _CLIENT_CONTEXT_LIMIT = 3583  # bytes of base64
+
+
+class Aliases(Protocol):
+    """What invocations ask of the control plane's aliases."""
+
+    def route(self, key: FunctionKey, name: str) -> str | None:
+        """The version that takes the next invocation of an alias; None when there is no such alias."""
 
 
 class Invocations:
     """Handlers of Lambda's data plane."""
 
-    def __init__(self, store: FunctionStore, invoker: Invoker, clock: Clock) -> None:
+    def __init__(self, store: FunctionStore, aliases: Aliases, invoker: Invoker, clock: Clock) -> None:
         self._store = store
+        self._aliases = aliases
         self._invoker = invoker
         self._clock = clock
 
@@ -44,7 +53,7 @@ class Invocations:
         qualifier = name.qualifier
         function = self._store.serving(key, qualifier)
         if function is None:
-            function = await self._settled(key, qualifier)
+            function = await self._routed(key, qualifier or LATEST)
         kind = parameters.get("InvocationType", "RequestResponse")
         payload = parameters.get("Payload") or b"{}"
         _check_json(payload)
@@ -70,15 +79,21 @@ class Invocations:
             answer["LogResult"] = base64.b64encode(invocation.tail.content()).decode()
         return answer
 
-    async def _settled(self, key: FunctionKey, qualifier: str | None) -> Function:
-        """The function to run once its creation is done; the fitting error when there is none."""
-        await self._store.settled(key, _SETTLE_SECONDS)
-        if (function := self._store.serving(key, qualifier)) is not None:
+    async def _routed(self, key: FunctionKey, qualifier: str) -> Function:
+        """The version behind an alias, or one that is still being made; the fitting error when there is none."""
+        version = self._aliases.route(key, qualifier) or qualifier
+        if (function := self._store.serving(key, version)) is not None:
             return function
-        known = await self._store.get(key) if qualifier in (None, LATEST) else None
+        known = await self._store.get(key, version)
         if known is None:
-            missing = key.arn(qualifier or LATEST)
+            missing = key.arn(qualifier)
             raise AwsError("ResourceNotFoundException", f"Function not found: {missing}", Type="User")
+        if known.version != LATEST and known.snap_start != "None" and known.state == "Pending":
+            raise AwsError("SnapStartNotReadyException", _NOT_READY, Type="User")
+        await self._store.settled(key, _SETTLE_SECONDS, version)
+        if (function := self._store.serving(key, version)) is not None:
+            return function
+        known = await self._store.get(key, version) or known
         raise AwsError(
             "ResourceConflictException",
             "The operation cannot be performed at this time. "

@@ -13,9 +13,11 @@ from lambent.base.blobs import Blobs, LocalBlobs
 from lambent.base.db import SqliteDatabase, migrate
 from lambent.base.jobs import Job, Jobs
 from lambent.base.trees import Trees
-from lambent.control import layer_store
+from lambent.control import alias_store, layer_store
 from lambent.control import resources as resources_module
 from lambent.control import store as store_module
+from lambent.control.alias_store import AliasStore
+from lambent.control.aliases import Aliases
 from lambent.control.attachments import Attachments
 from lambent.control.functions import Functions
 from lambent.control.layer_store import LayerStore
@@ -24,6 +26,7 @@ from lambent.control.orphans import Orphans
 from lambent.control.records import FunctionKey
 from lambent.control.store import PREPARE, FunctionStore, Preparation
 from lambent.control.tags import Tags
+from lambent.control.versions import Versions
 from lambent.testing import FakeClock
 from lambent.wire import models, validator
 from lambent.wire.errors import AwsError
@@ -58,11 +61,15 @@ class Lab:
         means = (self.blobs, self.trees, self.orphans, self.clock, b"key")
         self.layers = Layers(self.layer_versions, *means, {ORGANIZATION: frozenset((FRIEND,))})
         attachments = Attachments(self.layers, self.layer_versions, self.orphans, self.trees)
-        self.functions = Functions(self.store, attachments, *means)
+        self.aliases = AliasStore(self.db, self.clock)
+        self.store.on_remove(self.aliases.let_go)
+        self.functions = Functions(self.store, self.aliases, attachments, *means)
         self.operations = Operations()
         self.layers.register(self.operations)
         self.functions.register(self.operations)
         Tags(self.store).register(self.operations)
+        Versions(self.store).register(self.operations)
+        Aliases(self.store, self.aliases, self.clock).register(self.operations)
         self.gate = asyncio.Event()
         self.failure: tuple[str, str] | None = None
         self.jobs.bind(PREPARE, self._prepare)
@@ -70,10 +77,11 @@ class Lab:
     @classmethod
     async def open(cls, root: Path, **options: Any) -> Lab:
         lab = cls(root, **options)
-        modules = (jobs_module, store_module, resources_module, layer_store)
+        modules = (jobs_module, store_module, resources_module, layer_store, alias_store)
         await migrate(lab.db, [step for module in modules for step in module.MIGRATIONS])
         await lab.store.load()
         await lab.layer_versions.load()
+        await lab.aliases.load()
         await lab.jobs.start()
         return lab
 
@@ -106,8 +114,13 @@ class Lab:
         """Let the engine finish what it has to do for a function."""
         self.failure = failure
         self.gate.set()
-        await self.store.settled(key_of(name), 10)
+        for version in await self.versions(name):
+            await self.store.settled(key_of(name), 10, version)
         self.gate.clear()
+
+    async def versions(self, name: str) -> list[str]:
+        page, _ = await self.store.page_of_versions(key_of(name), None, 1000)
+        return [version.version for version in page]
 
     async def refusal(self, operation: str, **members: Any) -> AwsError:
         try:

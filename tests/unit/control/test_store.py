@@ -389,7 +389,7 @@ class StoreMachine(RuleBasedStateMachine):
             key, known = replace(KEY, name=name), self.model.get(name)
             assert store.serving(key) == (known.serving if known else None)
             assert self.run(store.get(key)) == (known.document if known else None)
-            assert (key in store._busy) == bool(known and known.preparing)
+            assert (store._memory.busy(key, "$LATEST") is not None) == bool(known and known.preparing)
         rows = list(self.model.values())
         documents = [known.document for known in rows] + [known.serving for known in rows if known.serving]
         assert store.digests() == {document.code_digest for document in documents}

@@ -94,11 +94,11 @@ async def test_another_functions_idle_environment_makes_room() -> None:
 async def test_an_update_retires_what_runs_the_old_code(stage: Stage) -> None:
     old, new = make_function(revision_id="r1"), make_function(revision_id="r2")
     await stage.invoke(old)
-    stage.invoker.retire(old.key, new)
+    stage.invoker.retire(old.key, [new])
     await asyncio.sleep(0.01)
     assert stage.driver.sandboxes[0].history[-1] == "destroy"
     await stage.invoke(new)
-    stage.invoker.retire(new.key, new)
+    stage.invoker.retire(new.key, [new])
     await asyncio.sleep(0.01)
     assert "destroy" not in stage.driver.sandboxes[1].history
 
@@ -110,7 +110,7 @@ async def test_a_busy_environment_is_retired_after_its_answer() -> None:
     while not stage.driver.sandboxes or stage.driver.sandboxes[0].assignment is None:
         await asyncio.sleep(0.001)
     await asyncio.sleep(0.02)
-    stage.invoker.retire(function.key, None)
+    stage.invoker.retire(function.key, [])
     assert await running == Outcome(b"7")
     for _ in range(100):
         if stage.driver.sandboxes[0].history[-1] == "destroy":
