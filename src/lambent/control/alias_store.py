@@ -187,7 +187,7 @@ def _check(connection: Connection, alias: Alias) -> None:
             raise AwsError("InvalidParameterValueException", f"{problem} configuration.", Type="User")
         if alias.function_version == "$LATEST":
             problem = "$LATEST is not supported for an alias pointing to more than 1 version"
-            raise AwsError("InvalidParameterValueException", problem)
+            raise AwsError("InvalidParameterValueException", problem, Type=None)
         _demand_version(connection, alias.key, version)
 
 

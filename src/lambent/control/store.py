@@ -229,9 +229,9 @@ class FunctionStore:
         def work(connection: Connection) -> bool:
             if rows.find(connection, key) is None:
                 return False
-            self.let_go(connection, key, version)
             for gone in rows.delete(connection, key, version):
                 self._announce(connection, key, gone, None)
+            self.let_go(connection, key, version)
             return True
 
         return await self._db.write(work)

@@ -11,7 +11,7 @@ class AwsError(Exception):
     `code` is the exception's name in the service model (`ResourceNotFoundException`); its HTTP status and whether
     the client or the service is at fault come from that shape. `status` is given only for codes that the model
     does not hold. `message` may be None: some of AWS's errors carry a null message. `fields` are further members
-    of the error's body (`Reason`, `Type`).
+    of the error's body (`Reason`, `Type`); some of AWS's errors lack a `Type` that others of their code have: None.
     """
 
     def __init__(self, code: str, message: str | None, *, status: int | None = None, **fields: Any) -> None:

@@ -87,8 +87,9 @@ def _error_body(protocol: str, error: AwsError, shape: Shape | None, code: str) 
     if protocol != models.REST_JSON:
         body["__type"] = code
     elif "Type" in members and error.code not in _UNTYPED:
-        fault = error.fields.get("Type") or ("User" if _status(shape) < 500 else "Service")
-        body["Type"] = fault
+        fault = error.fields.get("Type", "User" if _status(shape) < 500 else "Service")
+        if fault is not None:
+            body["Type"] = fault
     for name, value in error.fields.items():
         member = members.get(name)
         if name == "Type" or value is None or (member is not None and "location" in member.serialization):

@@ -6,7 +6,11 @@ from typing import Any
 
 from recorded.script import Script, play
 
-STAGING: dict[str, Any] = {"Timeout": 3, "Handler": "index.handler", "Environment": {"Variables": {"testenv": "staging"}}}
+STAGING: dict[str, Any] = {
+    "Timeout": 3,
+    "Handler": "index.handler",
+    "Environment": {"Variables": {"testenv": "staging"}},
+}
 
 
 def second_version(s: Script) -> None:

@@ -30,7 +30,7 @@ def publish_with_update(s: Script) -> None:
     fn = {"FunctionName": s.name()}
     s.created("create_response", **PLAIN)
     s.call("get_function_result", "GetFunction", **fn)
-    s.call("update_function_code_result", "UpdateFunctionCode", **fn, ZipFile=package(), Publish=True)
+    s.call("update_function_code_result", "UpdateFunctionCode", **fn, ZipFile=package("def handler(): 1"), Publish=True)
     s.call("get_function_version_result", "GetFunction", **fn, Qualifier="1")
     s.call("get_function_latest_result", "GetFunction", **fn, Qualifier="$LATEST")
 

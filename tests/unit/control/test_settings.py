@@ -325,7 +325,7 @@ async def test_layers_are_refused_in_the_words_of_aws(lab):
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-            ({"PublishTo": "LATEST_PUBLISHED"}, "PublishTo"),
+        ({"PublishTo": "LATEST_PUBLISHED"}, "PublishTo"),
         (
             {"PackageType": "Image", "Code": {"ImageUri": "r/i:t"}, "Runtime": None, "Handler": None},
             "PackageType=Image",
