@@ -294,7 +294,7 @@ async def test_nothing_is_kept_of_functions_that_are_gone(stage: Stage) -> None:
     for number in range(20):
         function = make_function(f"f{number}")
         await stage.invoke(function)
-        stage.invoker.retire(function.key, None)
+        stage.invoker.retire(function.key, [])
     await asyncio.sleep(0.05)
     for table in ("_fleets", "_slots", "_resting", "_ending"):
         assert not getattr(stage.invoker, table), table
