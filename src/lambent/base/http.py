@@ -12,8 +12,19 @@ import socket
 from lambent.base.http_connection import Connection
 from lambent.base.http_exchange import Application, Exchange
 from lambent.base.http_messages import Headers, Request, Response
+from lambent.base.http_streams import Flow, ResponseStream, Sink
 
-__all__ = ["Application", "Exchange", "Headers", "HttpServer", "Request", "Response"]
+__all__ = [
+    "Application",
+    "Exchange",
+    "Flow",
+    "Headers",
+    "HttpServer",
+    "Request",
+    "Response",
+    "ResponseStream",
+    "Sink",
+]
 
 _BACKLOG = 1024
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from io import BytesIO
+from collections.abc import Sequence
 from typing import Protocol, cast
 
 import httptools
 
 from lambent.base.http_exchange import Application, Exchange
+from lambent.base.http_intake import Intake
 from lambent.base.http_messages import BODILESS, Headers, Request, Response, encode_head, plain
+from lambent.base.http_streams import ResponseStream
 
 _log = logging.getLogger("lambent.http")
 
@@ -29,6 +31,7 @@ _CHUNKED = -1
 _DIGITS = 20  # of the longest Content-Length; the parser lets any number of zeros lead, which int() does not
 _CLOSE = "Connection: close\r\n"
 _KEEP = "Connection: keep-alive\r\n"
+_CHUNKS = "Transfer-Encoding: chunked\r\n"
 _HEADERS_TOO_LARGE = plain(431, "The headers of the request are too large.")
 _FAILED = plain(500, "Internal server error.")
 
@@ -49,8 +52,6 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_app",
-        "_body",
-        "_buffer",
         "_connection_line",
         "_current",
         "_discarded",
@@ -59,6 +60,7 @@ class Connection(asyncio.Protocol):
         "_eof",
         "_expecting",
         "_headed",
+        "_intake",
         "_keep_alive",
         "_limit",
         "_listener",
@@ -71,10 +73,10 @@ class Connection(asyncio.Protocol):
         "_pending",
         "_quiet",
         "_reading",
-        "_received",
         "_remaining",
         "_request",
         "_run",
+        "_stream",
         "_target",
         "_timer",
         "_transport",
@@ -93,16 +95,15 @@ class Connection(asyncio.Protocol):
         self._request: Request | None = None  # once its head is complete
         self._remaining = 0  # bytes of its body to come, or _CHUNKED
         self._run = 0  # bytes of its head, or of a chunked body's framing since content came last
-        self._body = b""  # when it came in one piece
-        self._buffer: BytesIO | None = None  # when it did not
-        self._received = 0
+        self._intake = Intake()
         self._limit = 0
         self._keep_alive = True
         self._connection_line = ""
         self._expecting = False  # 100 Continue
         self._headed = self._ended = self._upgraded = False  # what the parser has just seen
         # The connection
-        self._current: Exchange | None = None  # the request that waits for its answer
+        self._current: Exchange | None = None  # the request that waits for its answer, or for the end of it
+        self._stream: ResponseStream | None = None  # the answer that is being sent
         self._pending, self._offset = b"", 0  # bytes that came meanwhile, and how many of them are done with
         self._parsing = False
         self._paused = False  # the client does not take what was written
@@ -125,9 +126,13 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         exchange, self._current = self._current, None
+        stream, self._stream = self._stream, None
         self._listener.lost(self)
+        self._intake.drop()
         if exchange is not None:
             exchange.client_left(for_good=True)
+        if stream is not None:
+            stream.client_left()
 
     def eof_received(self) -> bool:
         """The client sends nothing more. True keeps the way back open."""
@@ -143,11 +148,13 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
+        if self._stream is not None:
+            self._stream.drained()
         self._advance()
 
     def data_received(self, data: bytes) -> None:
         self._quiet = False
-        if self._current is None and not self._paused and not self._ending:
+        if self._current is None and not self._paused and not self._intake.blocked and not self._ending:
             self._consume(data, 0)
         else:
             self._hold(data)
@@ -159,7 +166,7 @@ class Connection(asyncio.Protocol):
         size = len(data)
         self._parsing = True
         while at < size:
-            if self._current is not None or self._paused or self._ending:
+            if self._current is not None or self._paused or self._intake.blocked or self._ending:
                 self._pending, self._offset = data, at
                 break
             at = self._step(data, at, size)
@@ -192,9 +199,12 @@ class Connection(asyncio.Protocol):
         if self._run > self._listener.max_header_bytes:
             self._refuse(_HEADERS_TOO_LARGE)
         elif not self._headed or self._begin():
-            if self._remaining < 0 and self._received > self._limit:
+            if self._remaining < 0 and self._intake.received > self._limit:
                 self._refuse_too_large()
-            elif self._ended:
+                return end
+            if self._intake.passes_on:
+                self._intake.pass_on()
+            if self._ended:
                 self._complete()
             elif self._expecting:
                 self._expecting = False
@@ -219,15 +229,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._run = 0
-        if not self._received:
-            self._body = body
-        else:
-            if self._buffer is None:
-                self._buffer = BytesIO()
-                self._buffer.write(self._body)
-                self._body = b""
-            self._buffer.write(body)
-        self._received += len(body)
+        self._intake.take(body)
 
     def on_message_complete(self) -> None:
         self._ended = True
@@ -266,6 +268,8 @@ class Connection(asyncio.Protocol):
         if self._remaining and b"expect" in first:
             expected = (headers.get("expect") or "").lower() == "100-continue"
             self._expecting = expected and self._parser.get_http_version() == "1.1"
+        if request.sink is not None:
+            self._intake.divert(request.sink, self)
         return True
 
     def _misframed(self, coding: bytes | None, length: bytes | None) -> str | None:
@@ -301,9 +305,8 @@ class Connection(asyncio.Protocol):
             request.trailers, self._pairs = Headers(self._pairs), []
         self._request = None
         self._ended, self._expecting, self._remaining, self._run = False, False, 0, 0
-        if self._received:
-            request.body = self._body if self._buffer is None else self._buffer.getvalue()
-            self._body, self._buffer, self._received = b"", None, 0
+        if self._intake.received or self._intake.passes_on:
+            request.body = self._intake.finish()
         exchange = self._current = Exchange(self, request)
         if self._eof:
             exchange.client_left(for_good=False)
@@ -322,6 +325,52 @@ class Connection(asyncio.Protocol):
             self.close()
         elif not self._parsing:
             self._advance()
+
+    def start_stream(self, request: Request, response: Response) -> ResponseStream | None:
+        """Write the head of an answer whose body follows."""
+        chunked = self._parser.get_http_version() == "1.1"
+        if not chunked:
+            self._keep_alive = False  # the end of the connection is the end of the body
+        closing = not self._keep_alive or self._listener.stopping
+        lines = (_CHUNKS if chunked else "") + (_CLOSE if closing else self._connection_line)
+        transport = self._transport
+        if request.method == "HEAD" or response.status in BODILESS or transport is None or transport.is_closing():
+            self.answer(request, response)
+            return None
+        try:
+            head = encode_head(response, lines, False, streamed=True)
+        except Exception:
+            _log.exception("a response cannot be sent")
+            self.answer(request, _FAILED)
+            return None
+        transport.write(head)
+        self._stream = ResponseStream(self, chunked=chunked)
+        return self._stream
+
+    def end_stream(self) -> None:
+        """The streamed answer is complete: go on with the next request."""
+        self._stream = self._current = None
+        if not self._keep_alive or self._listener.stopping:
+            self.close()
+        elif not self._parsing:
+            self._advance()
+
+    def send(self, parts: Sequence[bytes]) -> bool:
+        """Write a part of a streamed answer; whether the client takes them as fast as they come."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return True
+        transport.writelines(parts)
+        return not self._paused
+
+    def pause_body(self) -> None:
+        self._intake.blocked = self._intake.passes_on
+
+    def resume_body(self) -> None:
+        if self._intake.blocked:
+            self._intake.blocked = False
+            if not self._parsing:
+                self._advance()
 
     # Refusals: the answer, then the end, as what follows cannot be understood
 
@@ -345,7 +394,8 @@ class Connection(asyncio.Protocol):
     def _refuse(self, response: Response) -> None:
         self._write("" if self._request is None else self._request.method, response, _CLOSE)
         self._ending = True
-        self._request, self._body, self._buffer = None, b"", None
+        self._request = None
+        self._intake.drop()
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -394,7 +444,7 @@ class Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Go on with what was held, then with reading."""
-        if self._current is not None or self._paused or self._ending:
+        if self._current is not None or self._paused or self._intake.blocked or self._ending:
             return
         if self._pending:
             data, at = self._pending, self._offset
@@ -427,7 +477,7 @@ class Connection(asyncio.Protocol):
         """Close if the client owed something, and sent nothing, ever since the last tick."""
         if self._quiet:
             self.close()
-        self._quiet = self._current is None and not self._paused and not self._ending
+        self._quiet = self._current is None and not (self._paused or self._intake.blocked or self._ending)
 
     def close(self) -> None:
         """Close when everything written has been sent."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from lambent.base.http_messages import Request, Response
+from lambent.base.http_streams import ResponseStream
 
 _log = logging.getLogger("lambent.http")
 
@@ -17,7 +18,8 @@ class Application(Protocol):
     def admit(self, request: Request) -> Response | None:
         """Called when the headers are complete, before the body and before `100 Continue`.
 
-        A response refuses: it is sent and the connection closed. May set `request.body_limit`.
+        A response refuses: it is sent and the connection closed. May set `request.body_limit`, and `request.sink` to
+        get the body piece by piece.
         """
 
     def handle(self, exchange: Exchange) -> None:
@@ -34,6 +36,7 @@ class Answerer(Protocol):
     """A connection, as an exchange sees it."""
 
     def answer(self, request: Request, response: Response) -> None: ...
+    def start_stream(self, request: Request, response: Response) -> ResponseStream | None: ...
     def close(self) -> None: ...
 
 
@@ -72,6 +75,14 @@ class Exchange:
         if connection is not None:
             self._connection = None
             connection.answer(self.request, response)
+
+    def stream(self, response: Response) -> ResponseStream | None:
+        """Answer with a body that follows piece by piece: `response` without its own. None: nobody listens any more.
+
+        `on_close` is still called when the client leaves, until the stream has ended.
+        """
+        connection, self._connection = self._connection, None
+        return connection.start_stream(self.request, response) if connection is not None else None
 
     def client_left(self, *, for_good: bool) -> bool:
         """Note that the client is gone or, not `for_good`, that it sends nothing more. True: nobody answers now.

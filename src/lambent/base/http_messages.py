@@ -6,6 +6,8 @@ import http
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from lambent.base.http_streams import Sink
+
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n" for s in http.HTTPStatus if s >= 200}
 BODILESS = (204, 304)
 # The server's own business: an application that copies headers from elsewhere must not break the framing.
@@ -46,7 +48,7 @@ _NO_HEADERS = Headers([])
 class Request:
     """One request. `body` and `trailers` are complete when `Application.handle` sees it."""
 
-    __slots__ = ("body", "body_limit", "headers", "method", "path", "query", "target", "trailers")
+    __slots__ = ("body", "body_limit", "headers", "method", "path", "query", "sink", "target", "trailers")
 
     def __init__(self, method: str, target: str, headers: Headers, body: bytes = b"") -> None:
         path, _, query = target.partition("?")
@@ -57,6 +59,7 @@ class Request:
         self.headers = headers
         self.body = body
         self.body_limit: int | None = None  # bytes; set by Application.admit
+        self.sink: Sink | None = None  # takes the body instead of `body`; set by Application.admit
         self.trailers = _NO_HEADERS  # headers sent behind a chunked body
 
 
@@ -82,11 +85,12 @@ def plain(status: int, text: str) -> Response:
     return Response(status, (("Content-Type", "text/plain"),), f"{text}\n".encode())
 
 
-def encode_head(response: Response, connection: str, head_only: bool) -> bytes:
-    """The response up to its body. `connection` is "" or a whole header line; `head_only`: the request was a HEAD.
+def encode_head(response: Response, connection: str, head_only: bool, streamed: bool = False) -> bytes:
+    """The response up to its body. `connection`: "" or whole header lines; `head_only`: the request was a HEAD.
 
-    The answer to a HEAD may give the Content-Length that a GET would have. Raises ValueError for a line break in a
-    header and for a status that ends no exchange.
+    `streamed`: the body has no length yet, and `connection` says how its end is told. The answer to a HEAD may give
+    the Content-Length that a GET would have. Raises ValueError for a line break in a header and for a status that
+    ends no exchange.
     """
     status, headers, body = response
     head = _STATUS_LINES.get(status) or _status_line(status)
@@ -100,7 +104,7 @@ def encode_head(response: Response, connection: str, head_only: bool) -> bytes:
         lines += 1
     if head.count("\n") != lines or head.count("\r") != lines:
         raise ValueError("a header of the response holds a line break")
-    if status in BODILESS:
+    if streamed or status in BODILESS:
         head += f"{connection}\r\n"
     else:
         head += f"Content-Length: {length}\r\n{connection}\r\n"

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from lambent.base.clock import Clock
-from lambent.base.http import HttpServer
+from lambent.base.http import HttpServer, Sink
 from lambent.control.records import Function
-from lambent.engine.failures import describe_exit, platform_error, timed_out, too_large
+from lambent.engine.failures import describe_exit, platform_error, timed_out, too_large, unanswered
 from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.output import Output
 from lambent.engine.reports import reports_for
@@ -205,15 +205,13 @@ class Environment:
         self._give = give
         if not self._init.done():
             self._init.set_result(None)
+        if self.state is State.BUSY and self._current is not None:
+            # The runtime asks for more without having answered: nothing will ever answer this one.
+            self._conclude(unanswered(self._current))
         if self.state in (State.STARTING, State.FINISHING):
             self.idle_since = self._clock.monotonic()
             self._freezing = self._loop.call_later(FREEZE_SECONDS, self._freeze)
             self._enter(State.IDLE)
-        elif self.state is State.BUSY and self._current is not None:
-            # The runtime asks for more without having answered: nothing will ever answer this one.
-            request_id = self._current.request_id
-            message = "Runtime asked for the next event without answering this one"
-            self._conclude(platform_error(request_id, "Runtime.Unknown", message))
 
     def _freeze(self) -> None:
         self._freezing = None
@@ -225,10 +223,16 @@ class Environment:
         current = self._current
         return current is not None and current.request_id == request_id and not current.done.done()
 
-    def runtime_answered(self, request_id: str, body: bytes, content_type: str) -> bool:
+    def runtime_streams(self, request_id: str) -> Sink | None:
+        if not self._waits_for(request_id) or self._current is None:
+            return None
+        pipe = self._current.pipe
+        return None if pipe is None or pipe.started else pipe
+
+    def runtime_answered(self, request_id: str, outcome: Outcome) -> bool:
         if not self._waits_for(request_id):
             return False
-        self._conclude(Outcome(body, content_type=content_type))
+        self._conclude(outcome)
         return True
 
     def runtime_failed(self, request_id: str, error_type: str, body: bytes) -> bool:
@@ -237,11 +241,11 @@ class Environment:
         self._conclude(Outcome(body, "Unhandled", None, "error"))
         return True
 
-    def runtime_too_large(self, request_id: str) -> bool:
-        if not self._waits_for(request_id):
-            return False
-        self._conclude(too_large())
-        return True
+    def runtime_too_large(self, request_id: str, limit: int) -> bool:
+        return self.runtime_answered(request_id, too_large(limit))
+
+    def runtime_refused(self, request_id: str, error_type: str, message: str) -> bool:
+        return self.runtime_answered(request_id, platform_error(request_id, error_type, message, "error"))
 
     def _conclude(self, outcome: Outcome, state: State = State.FINISHING) -> None:
         """Settle the current invocation, write its last lines, and go on to `state`."""

@@ -35,9 +35,24 @@ def describe_exit(exit: Exit) -> str:
     return f"Runtime exited with error: exit status {exit.code}"
 
 
-def too_large() -> Outcome:
-    """AWS's answer for a response beyond what the Runtime API takes."""
+def unanswered(invocation: Invocation) -> Outcome:
+    """The runtime asks for its next event without having answered this one, or in the middle of its answer."""
+    if invocation.pipe is not None and invocation.pipe.started:
+        message = "Runtime broke off in the middle of its response"
+        return platform_error(invocation.request_id, "Runtime.TruncatedResponse", message)
+    message = "Runtime asked for the next event without answering this one"
+    return platform_error(invocation.request_id, "Runtime.Unknown", message)
+
+
+def function_error(error_type: str, body: bytes) -> Outcome:
+    """What a runtime reports behind a response that it has begun to stream."""
+    payload = body or orjson.dumps({"errorType": error_type, "errorMessage": ""})
+    return Outcome(payload, "Unhandled", None, "error")
+
+
+def too_large(limit: int = RESPONSE_LIMIT) -> Outcome:
+    """AWS's answer for a response beyond the bytes that are taken."""
     kind = "Function.ResponseSizeTooLarge"
-    message = f"Response payload size exceeded maximum allowed payload size ({RESPONSE_LIMIT} bytes)."
+    message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
     payload = orjson.dumps({"errorType": kind, "errorMessage": message})
     return Outcome(payload, "Unhandled", kind, "error")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from dataclasses import dataclass, field
 
 from lambent.control.records import Function
+from lambent.engine.pipe import Pipe
 
 RESPONSE_LIMIT = 6 * 1024 * 1024 + 100  # bytes the Runtime API takes
+STREAM_LIMIT = 200 * 1024 * 1024  # bytes of a streamed response
 TAIL_LIMIT = 4096  # bytes of log that LogType=Tail answers
 
 
@@ -37,6 +40,7 @@ class Invocation:
     started: float = 0.0  # monotonic seconds at which the runtime got the event
     answered: float = 0.0  # monotonic seconds at which its answer was complete
     tail: Tail | None = None
+    pipe: Pipe | None = None  # takes the response as it comes, if the caller and the runtime both stream
 
     def finish(self, outcome: Outcome) -> bool:
         """Settle the invocation; False when it was settled before."""
@@ -64,3 +68,7 @@ class Tail:
 
     def content(self) -> bytes:
         return b"".join(self._lines)[-TAIL_LIMIT:]
+
+    def encoded(self) -> str:
+        """In base64, as the API answers it."""
+        return base64.b64encode(self.content()).decode()

@@ -1,4 +1,4 @@
-"""The operations that run functions: Invoke."""
+"""The operations that run functions: Invoke and InvokeWithResponseStream."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from lambent.control.records import LATEST, Function, FunctionKey
 from lambent.control.store import FunctionStore
 from lambent.engine.invocation import Invocation, Tail
 from lambent.engine.invoker import Invoker, new_trace
+from lambent.engine.response_streams import ResponseStreams
 from lambent.wire import arn
 from lambent.wire.errors import AwsError, not_built
 from lambent.wire.operations import Context, Operations, Parameters
@@ -38,9 +39,11 @@ class Invocations:
         self._aliases = aliases
         self._invoker = invoker
         self._clock = clock
+        self._streams = ResponseStreams(invoker)
 
     def register(self, operations: Operations) -> None:
         operations.register("lambda", "Invoke", self.invoke)
+        operations.register("lambda", "InvokeWithResponseStream", self.invoke_with_response_stream)
 
     async def invoke(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
         """Run a function and answer what it returned.
@@ -48,6 +51,34 @@ class Invocations:
         ResourceNotFoundException for unknown functions and versions, ResourceConflictException while the function
         cannot be invoked, InvalidRequestContentException when the payload is not JSON.
         """
+        invocation = await self._invocation(context, parameters)
+        if invocation is None:
+            return {"StatusCode": 204}
+        outcome = await self._invoker.invoke(invocation)
+        answer = {
+            "StatusCode": 200,
+            "ExecutedVersion": invocation.function.version,
+            "Payload": outcome.payload,
+        }
+        if outcome.function_error is not None:
+            answer["FunctionError"] = outcome.function_error
+        if invocation.tail is not None:
+            answer["LogResult"] = invocation.tail.encoded()
+        return answer
+
+    async def invoke_with_response_stream(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
+        """Run a function and answer what it returns as it comes; a function that does not stream, in a few pieces.
+
+        Errors as `invoke`; what goes wrong once the function runs is told by the last event.
+        """
+        invocation = await self._invocation(context, parameters)
+        if invocation is None:
+            return {"StatusCode": 204}
+        events = await self._streams.run(invocation)
+        return {"StatusCode": 200, "ExecutedVersion": invocation.function.version, "EventStream": events}
+
+    async def _invocation(self, context: Context, parameters: Parameters) -> Invocation | None:
+        """What the parameters ask for; None for a dry run that would have gone well."""
         name = arn.parse(parameters["FunctionName"], parameters.get("Qualifier"), context.caller)
         key = FunctionKey(name.account, name.region, name.name)
         qualifier = name.qualifier
@@ -58,26 +89,18 @@ class Invocations:
         payload = parameters.get("Payload") or b"{}"
         _check_json(payload)
         if kind == "DryRun":
-            return {"StatusCode": 204}
+            return None
         if kind == "Event":
             raise not_built("asynchronous invocation (InvocationType=Event)")
-        invocation = Invocation(
+        return Invocation(
             context.request_id,
             function,
             payload,
             key.arn(qualifier),
             context.trace_header or new_trace(),
             _client_context(parameters.get("ClientContext")),
+            tail=Tail() if parameters.get("LogType") == "Tail" else None,
         )
-        if parameters.get("LogType") == "Tail":
-            invocation.tail = Tail()
-        outcome = await self._invoker.invoke(invocation)
-        answer = {"StatusCode": 200, "ExecutedVersion": function.version, "Payload": outcome.payload}
-        if outcome.function_error is not None:
-            answer["FunctionError"] = outcome.function_error
-        if invocation.tail is not None:
-            answer["LogResult"] = base64.b64encode(invocation.tail.content()).decode()
-        return answer
 
     async def _routed(self, key: FunctionKey, qualifier: str) -> Function:
         """The version behind an alias, or one that is still being made; the fitting error when there is none."""

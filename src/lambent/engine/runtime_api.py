@@ -5,19 +5,23 @@ The listener is the identity of the environment: nobody else can reach it. A par
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Callable
 from typing import Protocol
 
 import orjson
 
-from lambent.base.http import Exchange, Request, Response
-from lambent.engine.invocation import RESPONSE_LIMIT, Invocation
+from lambent.base.http import Exchange, Request, Response, Sink
+from lambent.engine.failures import function_error
+from lambent.engine.invocation import RESPONSE_LIMIT, STREAM_LIMIT, Invocation, Outcome
 
 _PREFIX = "/2018-06-01/"
 _INVOCATION = "/2018-06-01/runtime/invocation/"
 _READ_LIMIT = (
     32 << 20
 )  # bytes read of an answer before the connection is cut; above RESPONSE_LIMIT it is refused politely
+_MODE = b"lambda-runtime-function-response-mode"
 _JSON = ("Content-Type", "application/json")
 _ACCEPTED = Response(202, (_JSON,), b'{"status":"OK"}\n')
 
@@ -28,11 +32,17 @@ class Host(Protocol):
     def runtime_ready(self, give: Callable[[Invocation], None]) -> None:
         """The runtime asks for its next event; `give` hands it one."""
 
-    def runtime_answered(self, request_id: str, body: bytes, content_type: str) -> bool:
-        """False when no such invocation waits for an answer."""
+    def runtime_streams(self, request_id: str) -> Sink | None:
+        """The runtime begins a streamed response: who takes it. None when it must be complete first."""
+
+    def runtime_answered(self, request_id: str, outcome: Outcome) -> bool:
+        """False when no such invocation waits for an answer. Behind a streamed response the payload is empty."""
 
     def runtime_failed(self, request_id: str, error_type: str, body: bytes) -> bool: ...
-    def runtime_too_large(self, request_id: str) -> bool: ...
+    def runtime_too_large(self, request_id: str, limit: int) -> bool: ...
+    def runtime_refused(self, request_id: str, error_type: str, message: str) -> bool:
+        """The runtime has answered in a way that the Runtime API does not know."""
+
     def init_failed(self, error_type: str, body: bytes) -> bool:
         """False when the init phase is over."""
 
@@ -67,12 +77,17 @@ class RuntimeApi:
 
     def admit(self, request: Request) -> Response | None:
         request.body_limit = _READ_LIMIT
+        if request.headers.first.get(_MODE) == b"streaming" and (answered := _answered(request)):
+            request.sink = self._host.runtime_streams(answered)
+            if request.sink is not None:
+                request.body_limit = STREAM_LIMIT
         return None
 
     def too_large(self, request: Request) -> Response:
-        if request.path.endswith("/response"):
-            self._host.runtime_too_large(request.path.removeprefix(_INVOCATION).removesuffix("/response"))
-        return self._entity_too_large()
+        limit = RESPONSE_LIMIT if request.sink is None else STREAM_LIMIT
+        if answered := _answered(request):
+            self._host.runtime_too_large(answered, limit)
+        return self._entity_too_large(limit)
 
     def malformed(self, reason: str) -> Response:
         return _error(400, "InvalidRequest", reason)
@@ -118,21 +133,26 @@ class RuntimeApi:
         self._host.runtime_ready(give)
 
     def _response(self, request_id: str, request: Request) -> Response:
-        mode = request.headers.get("lambda-runtime-function-response-mode")
-        if mode is not None and mode.lower() != "streaming":
-            return _error(400, "InvalidFunctionResponseMode", f"Invalid response mode {mode!r}")
+        mode = request.headers.first.get(_MODE)
+        if mode is not None and mode != b"streaming":
+            message = f"Invalid function response mode: {mode.decode('latin-1')}"
+            self._host.runtime_refused(request_id, "Runtime.InvalidResponseModeHeader", message)
+            return _error(400, "InvalidFunctionResponseMode", message)
         if len(request.body) > RESPONSE_LIMIT:
-            self._host.runtime_too_large(request_id)
-            return self._entity_too_large()
-        content_type = request.headers.get("content-type") or "application/json"
-        if self._host.runtime_answered(request_id, request.body, content_type):
+            self._host.runtime_too_large(request_id, RESPONSE_LIMIT)
+            return self._entity_too_large(RESPONSE_LIMIT)
+        if mode is not None and (error_type := request.trailers.get("lambda-runtime-function-error-type")):
+            outcome = function_error(error_type, _error_body(request))
+        else:
+            outcome = Outcome(request.body, content_type=request.headers.get("content-type") or "application/json")
+        if self._host.runtime_answered(request_id, outcome):
             return _ACCEPTED
         return _error(400, "InvalidRequestID", "Invalid request ID")
 
     def _failure(self, request_id: str, request: Request) -> Response:
         if len(request.body) > RESPONSE_LIMIT:
-            self._host.runtime_too_large(request_id)
-            return self._entity_too_large()
+            self._host.runtime_too_large(request_id, RESPONSE_LIMIT)
+            return self._entity_too_large(RESPONSE_LIMIT)
         error_type = request.headers.get("lambda-runtime-function-error-type") or "Function.Unknown"
         if self._host.runtime_failed(request_id, error_type, request.body):
             return _ACCEPTED
@@ -146,6 +166,23 @@ class RuntimeApi:
         return _error(403, "InvalidStateTransition", message)
 
     @staticmethod
-    def _entity_too_large() -> Response:
-        message = f"Exceeded maximum allowed payload size ({RESPONSE_LIMIT} bytes)."
+    def _entity_too_large(limit: int) -> Response:
+        message = f"Exceeded maximum allowed payload size ({limit} bytes)."
         return _error(413, "RequestEntityTooLarge", message)
+
+
+def _answered(request: Request) -> str | None:
+    """The id of the invocation that the request is the response of."""
+    path = request.path
+    if request.method == "POST" and path.startswith(_INVOCATION) and path.endswith("/response"):
+        return path[len(_INVOCATION) : -len("/response")]
+    return None
+
+
+def _error_body(request: Request) -> bytes:
+    """The error JSON that a trailer carries in base64; as it is when it is not."""
+    text = (request.trailers.get("lambda-runtime-function-error-body") or "").encode("latin-1")
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return text

@@ -9,13 +9,14 @@ import asyncio
 import logging
 import re
 import urllib.parse
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import orjson
 
 from lambent.base.clock import Clock
 from lambent.base.http import Exchange, Request, Response
-from lambent.wire import bodies, origins, parser, router, serializer, sigv4, validator
+from lambent.wire import bodies, eventstream, origins, parser, router, serializer, sigv4, validator
 from lambent.wire.errors import AwsError, not_built
 from lambent.wire.operations import Caller, Context, Operations
 from lambent.wire.router import Route
@@ -31,6 +32,11 @@ _OTHER_LIMIT = 16 << 20
 _OWN_PREFIX = "/_lambent/"
 _LIMITS = (
     (re.compile(r"/2015-03-31/functions/[^/]+/invocations/?"), INVOKE_LIMIT, "InvokeFunction"),
+    (
+        re.compile(r"/2021-11-15/functions/[^/]+/response-streaming-invocations/?"),
+        INVOKE_LIMIT,
+        "InvokeWithResponseStream",
+    ),
     (re.compile(r"/2015-03-31/functions/?"), UPLOAD_LIMIT, "CreateFunction"),
     (re.compile(r"/2015-03-31/functions/[^/]+/code/?"), UPLOAD_LIMIT, "UpdateFunctionCode"),
     (re.compile(r"/2018-10-31/layers/[^/]+/versions/?"), UPLOAD_LIMIT, "PublishLayerVersion"),
@@ -103,16 +109,21 @@ class Gateway:
         try:
             scope = sigv4.read(request)
             route = router.route(request, scope.service if scope is not None else None)
-            response = await self._call(route, request, scope, request_id)
+            response = await self._call(route, exchange, scope, request_id)
         except AwsError as error:
             response = serializer.serialize_error(route, error, request_id)
         except Exception:
             _log.exception("request %s: %s %s failed", request_id, request.method, request.path)
             failure = AwsError("ServiceException", "An internal error occurred.", status=500)
             response = serializer.serialize_error(route, failure, request_id)
-        exchange.respond(response)
+        if response is not None:
+            exchange.respond(response)
 
-    async def _call(self, route: Route, request: Request, scope: sigv4.Scope | None, request_id: str) -> Response:
+    async def _call(
+        self, route: Route, exchange: Exchange, scope: sigv4.Scope | None, request_id: str
+    ) -> Response | None:
+        """The answer; None when it was a stream, which is over."""
+        request = exchange.request
         name = route.operation.name
         handler = self._operations.find(route.service.name, name)
         if handler is None:
@@ -126,7 +137,30 @@ class Gateway:
             self._caller(scope), request_id, self._endpoint(request), request.headers.get("x-amzn-trace-id")
         )
         result = await handler(context, parameters)
+        stream = eventstream.member(route.operation)
+        if stream is not None and (events := result.get(stream)) is not None:
+            await self._stream(exchange, route, result, events, request_id)
+            return None
         return serializer.serialize(route, result, request_id)
+
+    async def _stream(
+        self, exchange: Exchange, route: Route, result: Mapping[str, Any], events: eventstream.Events, request_id: str
+    ) -> None:
+        """Send events as they come, no faster than the client takes them."""
+        stream = exchange.stream(eventstream.head(route, result, request_id))
+        if stream is None:
+            await events.aclose()
+            return
+        try:
+            await stream.write(eventstream.initial_response(route, result))
+            async for name, members in events:
+                await stream.write(eventstream.event(route, name, members))
+        except Exception:
+            _log.exception("request %s: the events of %s failed", request_id, route.operation.name)
+            await stream.write(eventstream.failure("InternalFailure", "An internal error occurred."))
+        finally:
+            await events.aclose()
+        stream.end()
 
     def _caller(self, scope: sigv4.Scope | None) -> Caller:
         if scope is None:

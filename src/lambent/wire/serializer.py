@@ -198,6 +198,8 @@ def _has_body(shape: StructureShape) -> bool:
 
 
 def _payload(member: Shape, value: Any, is_json: bool) -> tuple[bytes, str]:
+    if member.serialization.get("eventstream"):
+        return b"", ""  # wire.eventstream sends it
     if member.type_name == "blob":
         return (value or b""), "application/json" if is_json else "binary/octet-stream"
     if member.type_name == "string":
@@ -220,6 +222,11 @@ def _header(shape: Shape, value: Any) -> str:
 
 
 # Documents: JSON and CBOR
+
+
+def json_document(shape: Shape, value: Mapping[str, Any]) -> bytes:
+    """A structure as JSON, under its names on the wire."""
+    return orjson.dumps(_document(shape, value, UNIX))
 
 
 def _document(shape: Shape, value: Any, form: str) -> Any:

@@ -109,6 +109,12 @@ class Client:
     def line(self) -> bytes:
         return self._until(b"\r\n")[:-2]
 
+    def exactly(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            self._fill()
+        found, self._buffer = self._buffer[:size], self._buffer[size:]
+        return found
+
     def _until(self, mark: bytes) -> bytes:
         while mark not in self._buffer:
             self._fill()
@@ -130,11 +136,7 @@ class Client:
         return int(status), Headers([(name.lower(), value) for name, _, value in pairs])
 
     def body(self, headers: Headers) -> bytes:
-        length = int(headers.get("content-length") or "0")
-        while len(self._buffer) < length:
-            self._fill()
-        body, self._buffer = self._buffer[:length], self._buffer[length:]
-        return body
+        return self.exactly(int(headers.get("content-length") or "0"))
 
     def response(self) -> tuple[int, Headers, bytes]:
         status, headers = self.head()

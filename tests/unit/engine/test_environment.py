@@ -207,6 +207,9 @@ async def test_a_runtime_that_does_not_answer_but_asks_again(stage: Stage) -> No
     again = asyncio.ensure_future(stage.runtime.next())
     outcome = await invocation.done
     assert outcome.error_type == "Runtime.Unknown"
+    assert stage.environment.state is State.IDLE
+    stage.invocation(b"2")
+    assert (await again)[2] == b"2"
     again.cancel()
 
 

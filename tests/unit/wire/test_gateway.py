@@ -14,7 +14,7 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EventStreamError
 
 from lambent.base.clock import SystemClock
 from lambent.base.http import HttpServer, Request, Response
@@ -82,6 +82,24 @@ class Endpoint:
             aws_secret_access_key="secret",
             config=Config(retries={"total_max_attempts": 1}, read_timeout=20),
         )
+
+
+class Events:
+    """Two pieces, then whatever `end` is."""
+
+    def __init__(self, end: Exception | None = None) -> None:
+        self.closed = 0
+        self._end = end
+
+    async def __aiter__(self) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
+        yield "PayloadChunk", {"Payload": b"one"}
+        yield "PayloadChunk", {"Payload": b"two"}
+        if self._end is not None:
+            raise self._end
+        yield "InvokeComplete", {"LogResult": "bG9n"}
+
+    async def aclose(self) -> None:
+        self.closed += 1
 
 
 @pytest.fixture
@@ -292,3 +310,35 @@ async def test_a_client_that_leaves_cancels_its_handler(endpoint: Endpoint) -> N
     await asyncio.wait_for(started.wait(), 20)
     writer.close()
     await asyncio.wait_for(cancelled.wait(), 20)
+
+
+async def test_a_stream_of_events(endpoint: Endpoint) -> None:
+    events = Events()
+    answer = {"StatusCode": 200, "ExecutedVersion": "3", "EventStream": events}
+    endpoint.answers("lambda", "InvokeWithResponseStream", answer)
+    client = endpoint.client("lambda")
+    response = await asyncio.to_thread(client.invoke_with_response_stream, FunctionName="f")
+    assert response["ExecutedVersion"] == "3"
+    assert await asyncio.to_thread(list, response["EventStream"]) == [
+        {"PayloadChunk": {"Payload": b"one"}},
+        {"PayloadChunk": {"Payload": b"two"}},
+        {"InvokeComplete": {"LogResult": "bG9n"}},
+    ]
+    assert events.closed == 1
+
+
+async def test_a_stream_that_fails_tells_so(endpoint: Endpoint) -> None:
+    events = Events(RuntimeError("secret"))
+    endpoint.answers("lambda", "InvokeWithResponseStream", {"StatusCode": 200, "EventStream": events})
+    client = endpoint.client("lambda")
+    response = await asyncio.to_thread(client.invoke_with_response_stream, FunctionName="f")
+    with pytest.raises(EventStreamError, match="InternalFailure") as caught:
+        await asyncio.to_thread(list, response["EventStream"])
+    assert "secret" not in str(caught.value)
+    assert events.closed == 1
+
+
+async def test_a_stream_can_be_absent(endpoint: Endpoint) -> None:
+    endpoint.answers("lambda", "InvokeWithResponseStream", {"StatusCode": 204})
+    answer = await endpoint.send("POST", "/2021-11-15/functions/f/response-streaming-invocations")
+    assert (answer.status, answer.body) == (204, b"")
