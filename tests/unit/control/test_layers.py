@@ -327,6 +327,7 @@ class LayerMachine(RuleBasedStateMachine):
         self.versions: dict[tuple[str, int], str] = {}  # content
         self.shared: dict[tuple[str, int], set[str]] = {}  # principals
         self.functions: dict[str, list[tuple[str, int, str]]] = {}
+        self.made = 0  # names are not used twice
 
     def run(self, work: Any) -> Any:
         return self.loop.run_until_complete(work)
@@ -374,7 +375,8 @@ class LayerMachine(RuleBasedStateMachine):
 
     @rule(account=accounts, asked=st.lists(st.tuples(names, numbers), max_size=3))
     def create(self, account: str, asked: list[tuple[str, int]]) -> None:
-        name = f"f{len(self.functions)}"
+        self.made += 1
+        name = f"f{self.made}"
         arns = [f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{layer}:{number}" for layer, number in asked]
         expected = self.refusal(account, asked)
         if expected is None:
