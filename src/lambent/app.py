@@ -28,14 +28,15 @@ from lambent.control import store as store_module
 from lambent.control.alias_store import AliasStore
 from lambent.control.aliases import Aliases
 from lambent.control.attachments import Attachments
+from lambent.control.code_signing import CodeSigning
 from lambent.control.functions import Functions
 from lambent.control.layer_store import LayerStore
 from lambent.control.layers import Layers
 from lambent.control.links import PREFIX
+from lambent.control.operations import register
 from lambent.control.orphans import Orphans
 from lambent.control.records import Function, FunctionKey
 from lambent.control.store import PREPARE, FunctionStore
-from lambent.control.tags import Tags
 from lambent.control.versions import Versions
 from lambent.endpoints import Endpoints
 from lambent.engine.drivers.namespaces import NamespaceDriver
@@ -142,14 +143,15 @@ class App:
         key = await asyncio.to_thread(_signing_key, data / "presign.key")
         layers = Layers(layer_versions, blobs, trees, orphans, self._clock, key, config.organizations)
         attachments = Attachments(layers, layer_versions, orphans, trees)
-        functions = Functions(store, aliases, attachments, blobs, trees, orphans, self._clock, key)
+        signing = CodeSigning(db, store, self._clock)
+        functions = Functions(store, aliases, attachments, signing, blobs, trees, orphans, self._clock, key)
         await jobs.start()
         self._on_stop(jobs.stop)
 
         operations = Operations()
         functions.register(operations)
         layers.register(operations)
-        Tags(store).register(operations)
+        register(operations, db, store, aliases, signing, self._clock)
         PolicySimulator().register(operations)
         Versions(store).register(operations)
         Aliases(store, aliases, self._clock).register(operations)

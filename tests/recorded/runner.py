@@ -21,6 +21,7 @@ class Outcome:
     case: Case
     passed: bool  # every recorded response is answered as recorded
     problem: str  # "" when it passed, or failed as the table of exceptions says
+    difference: str = ""  # what is not as recorded
 
 
 def nouns() -> list[str]:
@@ -41,7 +42,8 @@ def run(case: Case, directory: Path) -> Outcome:
         return Outcome(case, True, "it passes: take it from the table of exceptions")
     if exemption.responses:  # all but those must match
         error = _play(case, directory / "part", exemption.responses)
-    return Outcome(case, False, error if exemption.responses else "")
+        return Outcome(case, False, error, error)
+    return Outcome(case, False, "", error)
 
 
 def _play(case: Case, directory: Path, but: tuple[str, ...]) -> str:
@@ -74,6 +76,8 @@ def main() -> int:
         elif not outcome.passed:
             reason, responses = EXCEPTIONS[case.name]
             print(f"differs {case.name}\n        {reason}")
+            if outcome.difference and not responses:
+                print(f"        {outcome.difference[:300]}")
             if responses:
                 print(f"        the others match, not {', '.join(responses)}")
     exempt = len(everything) - passed - problems

@@ -131,6 +131,10 @@ class AliasStore:
 
         await self._db.write(work)
 
+    def stored(self, connection: Connection, key: FunctionKey, name: str) -> Alias | None:
+        """Inside a transaction: the alias as it is there."""
+        return _find(connection, key, name)
+
     def let_go(self, connection: Connection, key: FunctionKey, qualifier: str | None) -> None:
         """A function goes with its aliases; a version that an alias points to stays."""
         if qualifier is None:

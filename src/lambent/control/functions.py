@@ -8,12 +8,14 @@ from typing import Any
 
 from lambent.base.blobs import Blobs
 from lambent.base.clock import Clock
+from lambent.base.db import Connection
 from lambent.base.http import Response
 from lambent.base.trees import Trees
 from lambent.control import markers, names, settings
 from lambent.control.alias_store import AliasStore
 from lambent.control.attachments import Attachments
 from lambent.control.code import Code, Package, zip_of
+from lambent.control.code_signing import CodeSigning
 from lambent.control.configuration import describe, summarize, timestamp
 from lambent.control.links import CodeLinks
 from lambent.control.orphans import Orphans
@@ -36,6 +38,7 @@ class Functions:
         store: FunctionStore,
         aliases: AliasStore,
         attachments: Attachments,
+        signing: CodeSigning,
         blobs: Blobs,
         trees: Trees,
         orphans: Orphans,
@@ -47,6 +50,7 @@ class Functions:
         self._aliases = aliases
         self._attachments = attachments
         self._code = Code(blobs, trees, orphans)
+        self._signing = signing
         self._links = CodeLinks(blobs, clock, key)
         self._clock = clock
 
@@ -76,11 +80,19 @@ class Functions:
         archive = zip_of(parameters["Code"], "creating")
         if await self._store.get(key) is not None:
             raise already_exists(key)
+        signing = parameters.get("CodeSigningConfigArn")
+        await self._signing.check_deployment(context, key, signing)
+
+        def choose(connection: Connection) -> None:
+            if signing:
+                self._signing.choose(connection, key, signing)
+
         layers = self._attachments.held(context.caller, parameters.get("Layers", ()))
         async with layers as held, self._code.stored(archive) as package:
             await self._attachments.refuse_size(package.digest, held)
             publish = parameters.get("Publish", False)
-            made = await self._store.create(_with_code(replace(function, layers=held), package), publish=publish)
+            function = _with_code(replace(function, layers=held), package)
+            made = await self._store.create(function, publish=publish, also=choose)
             return describe(made) | {"FunctionArn": key.arn()}  # unqualified even when it is a version's
 
     def _new(self, key: FunctionKey, parameters: Parameters) -> Function:
@@ -153,6 +165,7 @@ class Functions:
         settings.refuse_not_built(parameters)
         expected = parameters.get("RevisionId")
         refuse_update(function, expected)
+        await self._signing.check_deployment(context, key)
         architectures = {name: parameters[name] for name in ("Architectures",) if name in parameters}
         now = timestamp(self._clock.now())
         async with self._code.stored(archive) as package:
@@ -169,6 +182,8 @@ class Functions:
     async def update_function_configuration(self, context: Context, parameters: Parameters) -> Answer:
         key = names.unqualified(context, parameters)
         settings.check(parameters, key.region)
+        if parameters.get("Layers"):
+            await self._signing.check_deployment(context, key)
         now = timestamp(self._clock.now())
 
         def change(current: Function) -> Function:

@@ -8,15 +8,15 @@ function it belongs to). Documents are JSON objects. Whoever changes them does i
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
 
 from lambent.base.db import Connection, Database, Migration
-from lambent.wire.errors import AwsError
+from lambent.control import markers
+from lambent.control.records import FunctionKey
 
 MIGRATIONS = (
     Migration(
@@ -37,6 +37,7 @@ _PUT = (
     "INSERT INTO resources (kind, account, region, name, parent, document) VALUES (?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (kind, account, region, name) DO UPDATE SET parent = excluded.parent, document = excluded.document"
 )
+_AMEND = "UPDATE resources SET document = ? WHERE kind = ? AND account = ? AND region = ? AND name = ?"
 _REMOVE = "DELETE FROM resources WHERE kind = ? AND account = ? AND region = ? AND name = ? RETURNING document"
 _EMPTY = "DELETE FROM resources WHERE kind = ? AND account = ? AND region = ? AND parent = ?"
 _PAGE = (
@@ -71,17 +72,26 @@ class Resources:
         return await self.db.read(lambda connection: self.find(connection, home, name))
 
     async def page(
-        self, home: Home, marker: str | None, max_items: int, parent: str | None = None
+        self,
+        home: Home,
+        marker: str | None,
+        max_items: int,
+        parent: str | None = None,
+        wanted: Document | None = None,
     ) -> tuple[list[Document], str | None]:
         """Up to `max_items` in the order of their names, and the marker of what follows, if anything does.
+
+        Only those below `parent` and with the members `wanted`, where these are given.
 
         A marker stands for a place in that order: resources that come and go between pages shift nothing. Raises
         InvalidParameterValueException for one that no answer has given.
         """
-        after = read_marker(marker) if marker else ""
-        rows = await self.db.read(lambda connection: self._rows(connection, home, after, max_items + 1, parent))
-        documents = [orjson.loads(document) for _, document in rows[:max_items]]
-        return documents, make_marker(rows[max_items - 1][0]) if len(rows) > max_items else None
+        (after,) = markers.read(marker, ("",)) if marker else ("",)
+        found = await self.db.read(
+            lambda connection: self._collect(connection, home, str(after), max_items + 1, parent, wanted or {})
+        )
+        shown, following = markers.cut(found, max_items, lambda pair: (pair[0],))
+        return [document for _, document in shown], following
 
     # Inside a transaction
 
@@ -99,6 +109,10 @@ class Resources:
         connection.execute(_PUT, (self._kind, home.account, home.region, name, parent, text))
         return document
 
+    def amend(self, connection: Connection, home: Home, name: str, document: Document) -> None:
+        """Store in the place of what has that name, below the parent that it has."""
+        connection.execute(_AMEND, (orjson.dumps(document).decode(), self._kind, home.account, home.region, name))
+
     def remove(self, connection: Connection, home: Home, name: str) -> Document | None:
         """What has been removed."""
         rows = connection.execute(_REMOVE, (self._kind, home.account, home.region, name))
@@ -107,6 +121,25 @@ class Resources:
     def empty(self, connection: Connection, home: Home, parent: str) -> None:
         """Remove all below one parent."""
         connection.execute(_EMPTY, (self._kind, home.account, home.region, parent))
+
+    def let_go(self, connection: Connection, key: FunctionKey, qualifier: str | None) -> None:
+        """Where these are of functions and their qualifiers: remove those of what is being removed."""
+        if qualifier is None:
+            self.empty(connection, key, key.name)
+        else:
+            self.remove(connection, key, f"{key.name}:{qualifier}")
+
+    def _collect(
+        self, connection: Connection, home: Home, after: str, count: int, parent: str | None, wanted: Document
+    ) -> list[tuple[str, Document]]:
+        found: list[tuple[str, Document]] = []
+        while rows := self._rows(connection, home, after, count, parent):
+            documents = [(name, orjson.loads(document)) for name, document in rows]
+            found += [pair for pair in documents if wanted.items() <= {k: pair[1].get(k) for k in wanted}.items()]
+            after = rows[-1][0]
+            if len(found) >= count or len(rows) < count:
+                break
+        return found[:count]
 
     def _rows(
         self, connection: Connection, home: Home, after: str, limit: int, parent: str | None
@@ -117,15 +150,25 @@ class Resources:
         return connection.execute(_PAGE_OF_PARENT, (*where, parent, limit))
 
 
-def make_marker(*place: str) -> str:
-    """A marker for a place in an order, opaque to clients."""
-    return base64.urlsafe_b64encode(orjson.dumps(place)).decode()
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an ARN points."""
+
+    account: str
+    region: str
 
 
-def read_marker(marker: str) -> str:
-    """The place behind a marker of one name. Raises InvalidParameterValueException."""
-    try:
-        (name,) = orjson.loads(base64.urlsafe_b64decode(marker))
-        return str(name)
-    except (binascii.Error, ValueError, TypeError):
-        raise AwsError("InvalidParameterValueException", "Invalid value for Marker", Type="User") from None
+def home_of(arn: str) -> Place:
+    """The account and region in an ARN that has passed validation."""
+    _, _, _, region, account, *_ = arn.split(":")
+    return Place(account, region)
+
+
+def name_of(arn: str) -> str:
+    """The last part of an ARN."""
+    return arn.rpartition(":")[2]
+
+
+def is_of(arn: str, home: Home) -> bool:
+    """Whether an ARN is of the account and region of `home`."""
+    return home_of(arn) == Place(home.account, home.region)

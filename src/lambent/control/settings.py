@@ -16,6 +16,7 @@ from lambent.control.records import Function, LoggingConfig
 from lambent.wire.errors import AwsError, not_built
 
 MOST_TAGS = 50
+_SYSTEM_TAG = "aws:"
 _ENVIRONMENT_BYTES = 4096  # of compact JSON
 _MOST = (  # member, path in messages, limit of functions that are not on Managed Instances
     (("Timeout",), "timeout", 900),
@@ -34,7 +35,6 @@ _RESERVED = frozenset(
 _NOT_BUILT = {
     "PublishTo": "$LATEST.PUBLISHED, which belongs to capacity providers (PublishTo)",
     "FileSystemConfigs": "file systems (FileSystemConfigs)",
-    "CodeSigningConfigArn": "code signing (CodeSigningConfigArn)",
     "TenancyConfig": "tenant isolation (TenancyConfig)",
     "CapacityProviderConfig": "capacity providers (CapacityProviderConfig)",
     "DurableConfig": "durable functions (DurableConfig)",
@@ -97,6 +97,8 @@ def _check_environment(variables: Mapping[str, str]) -> None:
 def check_tags(tags: Mapping[str, str]) -> None:
     if len(tags) > MOST_TAGS:
         raise invalid("Number of tags exceeds resource tag limit.")
+    if reserved := [name for name in tags if name.lower().startswith(_SYSTEM_TAG)]:
+        raise invalid(f"Tag keys that start with aws: are reserved for system tags: {', '.join(reserved)}")
 
 
 def apply(parameters: Mapping[str, Any], function: Function) -> Function:

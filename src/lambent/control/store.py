@@ -108,15 +108,6 @@ class FunctionStore:
         """Have `heir` called in each transaction that removes a function, a version or an alias."""
         self._heirs.append(heir)
 
-    def on_delete(self, callback: Callable[[Connection, FunctionKey], None]) -> None:
-        """Call `callback(connection, key)` in the transaction that removes a function with all its versions."""
-
-        def heir(connection: Connection, key: FunctionKey, qualifier: str | None) -> None:
-            if qualifier is None:
-                callback(connection, key)
-
-        self.on_remove(heir)
-
     def let_go(self, connection: Connection, key: FunctionKey, qualifier: str | None) -> None:
         """Inside a transaction that removes a function, a version or an alias: call whoever keeps something of it."""
         for heir in self._heirs:
@@ -148,16 +139,20 @@ class FunctionStore:
         found = await self._db.read(lambda connection: rows.page_of_versions(connection, key, after, max_items + 1))
         return markers.cut(found, max_items, lambda function: rows.place_of(function)[1:])
 
-    async def create(self, function: Function, *, publish: bool = False) -> Function:
+    async def create(
+        self, function: Function, *, publish: bool = False, also: Callable[[Connection], None] | None = None
+    ) -> Function:
         """Store a new function as Pending, and the job that makes it ready. Its blob must be durable.
 
-        With `publish` also its first version, which is what comes back. Raises ResourceConflictException when the
-        name is taken.
+        With `publish` also its first version, which is what comes back. `also` is done in the same transaction. Raises
+        ResourceConflictException when the name is taken.
         """
         row = Row(states.created(function), None, function.revision_id)
 
         def work(connection: Connection) -> Function:
             self._insert(connection, row)
+            if also is not None:
+                also(connection)
             return self._publish(connection, row, None) if publish else row.document
 
         return await self._db.write(work)

@@ -129,3 +129,14 @@ _RETIRED = "TestRuntimeValidation::test_create_deprecated_function_runtime_with_
 @play(*(name for name in cases() if name.startswith(_RETIRED)))
 def retired_runtimes(s: Script) -> None:
     s.create("deprecation_error", Runtime=s.case.variant, Code={"ZipFile": package()})
+
+
+@play("TestLambdaRecursion::test_put_function_recursion_config_invalid_value")
+def recursion(s: Script) -> None:
+    name = s.created()["FunctionName"]
+    s.call(
+        "put_recursion_invalid_value_error",
+        "PutFunctionRecursionConfig",
+        FunctionName=name,
+        RecursiveLoop="InvalidValue",
+    )

@@ -19,13 +19,14 @@ from lambent.control import store as store_module
 from lambent.control.alias_store import AliasStore
 from lambent.control.aliases import Aliases
 from lambent.control.attachments import Attachments
+from lambent.control.code_signing import CodeSigning
 from lambent.control.functions import Functions
 from lambent.control.layer_store import LayerStore
 from lambent.control.layers import Layers
+from lambent.control.operations import register
 from lambent.control.orphans import Orphans
 from lambent.control.records import FunctionKey
 from lambent.control.store import PREPARE, FunctionStore, Preparation
-from lambent.control.tags import Tags
 from lambent.control.versions import Versions
 from lambent.testing import FakeClock
 from lambent.wire import models, validator
@@ -63,11 +64,12 @@ class Lab:
         attachments = Attachments(self.layers, self.layer_versions, self.orphans, self.trees)
         self.aliases = AliasStore(self.db, self.clock)
         self.store.on_remove(self.aliases.let_go)
-        self.functions = Functions(self.store, self.aliases, attachments, *means)
+        signing = CodeSigning(self.db, self.store, self.clock)
+        self.functions = Functions(self.store, self.aliases, attachments, signing, *means)
         self.operations = Operations()
         self.layers.register(self.operations)
         self.functions.register(self.operations)
-        Tags(self.store).register(self.operations)
+        register(self.operations, self.db, self.store, self.aliases, signing, self.clock)
         Versions(self.store).register(self.operations)
         Aliases(self.store, self.aliases, self.clock).register(self.operations)
         self.gate = asyncio.Event()

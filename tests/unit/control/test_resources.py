@@ -6,13 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lambent.base.db import SqliteDatabase, migrate
 from lambent.control import resources as module
 from lambent.control.resources import Resources
-from lambent.wire.errors import AwsError
 from lambent.wire.operations import Caller
 
 HOME = Caller("111111111111", "us-east-1")
@@ -79,18 +76,3 @@ async def test_what_is_below_a_parent(db):
     assert await db.read(lambda connection: urls.children(connection, HOME, "f")) == page
     await db.write(lambda connection: urls.empty(connection, HOME, "f"))
     assert await urls.page(HOME, None, 10) == ([{"Name": "g:a"}], None)
-
-
-@given(st.text())
-def test_a_forged_marker_is_refused(marker):
-    try:
-        place = module.read_marker(marker)
-    except AwsError as error:
-        assert error.code == "InvalidParameterValueException"
-    else:
-        assert isinstance(place, str)
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_a_marker_gives_its_place_again(place):
-    assert module.read_marker(module.make_marker(place)) == place

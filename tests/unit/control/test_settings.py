@@ -342,10 +342,6 @@ async def test_layers_are_refused_in_the_words_of_aws(lab):
             },
             "FileSystemConfigs",
         ),
-        (
-            {"CodeSigningConfigArn": "arn:aws:lambda:us-east-1:111111111111:code-signing-config:csc-0123456789abcdef0"},
-            "CodeSigningConfigArn",
-        ),
         ({"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}}, "TenancyConfig"),
         ({"DurableConfig": {"ExecutionTimeout": 10}}, "DurableConfig"),
         ({"Runtime": "custom"}, "Runtime=custom"),

@@ -221,17 +221,18 @@ async def test_code_is_released_when_the_last_function_lets_go(bench):
 
 async def test_what_belongs_to_a_function_can_go_in_the_transaction_that_removes_it(bench):
     gone = []
-    bench.store.on_delete(lambda connection, key: gone.append((key, connection.execute("SELECT name FROM functions"))))
+    query = "SELECT name FROM functions"
+    bench.store.on_remove(lambda connection, key, _: gone.append((key, connection.execute(query))))
     await bench.store.create(function())
     assert not await bench.store.delete(replace(KEY, name="other"))
     assert gone == []
     assert await bench.store.delete(KEY)
     assert gone == [(KEY, [])]
 
-    def refuse(connection, key):
+    def refuse(connection, key, qualifier):
         raise RuntimeError("no")
 
-    bench.store.on_delete(refuse)
+    bench.store.on_remove(refuse)
     await bench.store.create(function())
     with pytest.raises(RuntimeError):
         await bench.store.delete(KEY)
