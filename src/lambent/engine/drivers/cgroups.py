@@ -23,6 +23,9 @@ class Group(Protocol):
     can_freeze: bool
 
     def attach(self, pid: int) -> None: ...
+    def entrances(self) -> list[int]:
+        """Descriptors for the caller to close: a process that writes "0" to each joins the group."""
+
     def limit(self, memory: int) -> None:
         """Bound memory to `memory` MiB and give CPU in proportion to it."""
 
@@ -129,6 +132,9 @@ class V1Group:
         for path in self._paths.values():
             _write(path / "cgroup.procs", str(pid))
 
+    def entrances(self) -> list[int]:
+        return [os.open(path / "tasks", os.O_WRONLY | os.O_CLOEXEC) for path in self._paths.values()]
+
     def limit(self, memory: int) -> None:
         if path := self._paths.get("memory"):
             _write(path / "memory.limit_in_bytes", str(memory * MIB))
@@ -231,6 +237,9 @@ class V2Group:
     def attach(self, pid: int) -> None:
         _write(self._path / "cgroup.procs", str(pid))
 
+    def entrances(self) -> list[int]:
+        return [os.open(self._path / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)]
+
     def limit(self, memory: int) -> None:
         _write(self._path / "memory.max", str(memory * MIB))
         _write(self._path / "cpu.weight", str(min(10000, max(1, memory * 100 // FULL_CPU))))
@@ -306,6 +315,9 @@ class NoGroup:
     can_freeze = False
 
     def attach(self, pid: int) -> None: ...
+    def entrances(self) -> list[int]:
+        return []
+
     def limit(self, memory: int) -> None: ...
     def freeze(self) -> None: ...
     def thaw(self) -> None: ...

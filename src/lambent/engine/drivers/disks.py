@@ -22,6 +22,7 @@ _LOOP_CONTROL = "/dev/loop-control"
 _LOOP_CTL_GET_FREE = 0x4C82
 _LOOP_CONFIGURE = 0x4C0A
 _LO_FLAGS_AUTOCLEAR = 4
+_OPTIONS = {"nodiscard": None, "noinit_itable": None}  # no thread of the kernel that writes tables nobody uses
 
 
 def available() -> str | None:
@@ -72,8 +73,23 @@ class Disks:
         command = [str(_mkfs()), "-q", "-F", "-m", "0", "-O", "^has_journal,^resize_inode", "-E"]
         options = "lazy_itable_init=1,nodiscard,root_owner=0:0"
         subprocess.run([*command, options, str(aside)], check=True, capture_output=True)
+        _open_to_everybody(aside)
         aside.rename(path)
         return path
+
+
+def _open_to_everybody(image: Path) -> None:
+    """Make the root of the filesystem an empty `/tmp`, once for all that are copied from it."""
+    fd = os.open(image, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        mount = _mount(fd)
+        try:
+            os.rmdir("lost+found", dir_fd=mount)
+            os.chmod(f"/proc/self/fd/{mount}", 0o1777)  # noqa: S103  as /tmp is anywhere
+        finally:
+            os.close(mount)
+    finally:
+        os.close(fd)
 
 
 def _copy_sparse(template: Path, target: int) -> None:
@@ -99,7 +115,7 @@ def _mount(image: int) -> int:
             device = os.open(f"/dev/loop{number}", os.O_RDWR | os.O_CLOEXEC)
             try:
                 if _attach(device, image):
-                    return sc.detached_mount("ext4", {"source": f"/dev/loop{number}", "nodiscard": None})
+                    return sc.detached_mount("ext4", {"source": f"/dev/loop{number}", **_OPTIONS})
             finally:
                 os.close(device)
     finally:

@@ -9,17 +9,18 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lambent.engine.drivers import cgroups, disks, root
 from lambent.engine.drivers.zygote import Zygote
 from lambent.engine.guest import wire
-from lambent.engine.runtimes import Runtime
 from lambent.engine.sandbox import Assignment, Exit, SandboxError
 
 MIB = 1 << 20
+END_SECONDS = 5.0  # a killed sandbox is given to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,9 @@ class Means:
     user_namespace: bool  # without root: privileges only inside a namespace of our own
     groups: cgroups.Groups
     disks: disks.Disks | None  # None: /tmp is kept in memory
+    makers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "sandbox-maker"))
+    removers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "sandbox-remover"))
+    """Threads of their own: what ends by the hundred must not stand in the way of what begins."""
 
 
 class NamespaceSandbox:
@@ -37,14 +41,12 @@ class NamespaceSandbox:
     def __init__(
         self,
         means: Means,
-        runtime: Runtime,
         zygote: Zygote,
         slot: int,
         released: Callable[[NamespaceSandbox], None],
     ) -> None:
         """`slot` gives it a user id of its own; `released` is called once `destroy` has given everything back."""
         self._means = means
-        self._runtime = runtime
         self._released = released
         self._zygote = zygote
         self.slot = slot
@@ -56,9 +58,12 @@ class NamespaceSandbox:
         self._pid = 0
         self._pidfd = -1
         self._tmp: int | None = None
-        self._waiting: deque[asyncio.Future[list[int]]] = deque()
-        self._fenced: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._entrances: list[int] = []
+        self._fenced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._spoiled = False  # what waits for the function has ended before it came
         self._exit: Callable[[Exit], None] | None = None
+        self._destruction: asyncio.Task[None] | None = None
         self._kills = 0
         self._frozen = False
         self._memory = 0  # MiB
@@ -67,8 +72,8 @@ class NamespaceSandbox:
 
     @property
     def alive(self) -> bool:
-        """Whether its init still listens."""
-        return self._channel is not None
+        """Whether it can still take a function."""
+        return self._channel is not None and not self._spoiled
 
     async def create(self) -> None:
         """Everything that can be done before the function is known."""
@@ -80,42 +85,50 @@ class NamespaceSandbox:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, wire.LIMIT * 2)
         self._channel = ours
         asyncio.get_running_loop().add_reader(ours, self._read)
-        plan = root.spawn_plan(self._runtime, self.slot, user_namespace=self._means.user_namespace)
         try:
-            with theirs:
-                preparing = asyncio.to_thread(self._prepare_limits)
-                spawning = self._zygote.spawn(plan, theirs, writer)
-                (self._pid, self._pidfd), _ = await asyncio.gather(spawning, preparing)
+            await asyncio.get_running_loop().run_in_executor(self._means.makers, self._prepare_limits)
+            files = [("channel", theirs.fileno()), ("output", writer)]
+            if self._tmp is not None:
+                files.append(("tmp", self._tmp))
+            if (freezer := self._group.freezer_fd()) is not None:
+                files.append(("freezer", freezer))
+            files += [("group", fd) for fd in self._entrances]
+            self._pid, self._pidfd, self.listener = await self._zygote.spawn(root.spawn_plan(self.slot), files)
+            self.listener.setblocking(False)
         finally:
+            theirs.close()
             os.close(writer)
-        fds = await self._fenced
-        self.listener = socket.socket(fileno=fds[0])
-        self.listener.setblocking(False)
-        await asyncio.to_thread(self._group.attach, self._pid)
-        if (freezer := self._group.freezer_fd()) is not None:
-            self._zygote.guard(self._pid, freezer)
-        await self._order({"op": "prepare"}, () if self._tmp is None else (self._tmp,))
-        self._drop_tmp()
+            self._drop_tmp()
+            self._close_entrances()
+        await self._fenced
 
     def _prepare_limits(self) -> None:
         self._group = self._means.groups.create(self.id)
+        self._entrances = self._group.entrances()
         if self._means.disks is not None:
             self._tmp = self._means.disks.create(disks.DEFAULT_SIZE)
+
+    def _close_entrances(self) -> None:
+        for fd in self._entrances:
+            os.close(fd)
+        self._entrances = []
 
     def _read(self) -> None:
         while self._channel is not None:
             try:
-                message, fds = wire.receive(self._channel)
+                message, _fds = wire.receive(self._channel)
             except BlockingIOError:
                 return
             if message is None:
                 self._lost()
             elif message["op"] == "fenced":
-                self._fenced.set_result(fds)
+                self._fenced.set_result(None)
             elif message["op"] == "done":
                 waiter = self._waiting.popleft()
                 if not waiter.done():
-                    waiter.set_result(fds)
+                    waiter.set_result(None)
+            elif message["op"] == "exited" and self._exit is None:
+                self._spoiled = True
             elif message["op"] == "exited" and self._exit is not None:
                 self._raise_peak(message["peak"])
                 failure = message["failure"] or {"type": "", "message": ""}
@@ -149,7 +162,7 @@ class NamespaceSandbox:
     async def _order(self, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
         if self._channel is None:
             raise SandboxError("the sandbox has ended")
-        waiter: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         wire.send(self._channel, message, fds)
         await waiter
@@ -187,7 +200,8 @@ class NamespaceSandbox:
             return size * MIB, ()
         if size == disks.DEFAULT_SIZE:
             return None, ()  # mounted before the function was known
-        self._tmp = await asyncio.to_thread(self._means.disks.create, size)
+        make = self._means.disks.create
+        self._tmp = await asyncio.get_running_loop().run_in_executor(self._means.makers, make, size)
         return None, (self._tmp,)
 
     def _drop_tmp(self) -> None:
@@ -241,24 +255,24 @@ class NamespaceSandbox:
         """Bytes: the sum of the resident high-water marks of the function's processes."""
         total = 0
         for pid in self._group.processes() or _descendants(_host_pid(self._pidfd)):
-            if pid == self._pid:
-                continue
             with contextlib.suppress(OSError, ValueError, IndexError):
                 status = Path(f"/proc/{pid}/status").read_text()
                 total += int(status.split("VmHWM:")[1].split()[0]) * 1024
         return total
 
     async def destroy(self) -> None:
-        if self._pidfd < 0 and self._pid == 0 and self.log_fd < 0:
-            return
+        if self._destruction is None:
+            self._destruction = asyncio.get_running_loop().create_task(self._destroy())
+        await asyncio.shield(self._destruction)  # whoever calls again waits for the same end
+
+    async def _destroy(self) -> None:
         self._exit = None
-        if self._pidfd >= 0:
+        pidfd, self._pidfd, pid, self._pid = self._pidfd, -1, self._pid, 0
+        if pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             self.thaw()
-            os.close(self._pidfd)
-            self._zygote.forget(self._pid)
-        self._pidfd, self._pid = -1, 0
+            self._zygote.forget(pid)
         if self._channel is not None:
             self._lost()
         if self.log_fd >= 0:
@@ -267,9 +281,25 @@ class NamespaceSandbox:
         if hasattr(self, "listener"):
             self.listener.close()
         self._drop_tmp()
+        if pidfd >= 0:
+            await _ended(pidfd)
+            os.close(pidfd)
         group, self._group = self._group, cgroups.NoGroup()
-        await asyncio.to_thread(group.remove)
+        await asyncio.get_running_loop().run_in_executor(self._means.removers, group.remove)
         self._released(self)
+
+
+async def _ended(pidfd: int) -> None:
+    """Until the init is gone: every other process of its namespace has gone before it."""
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+    loop.add_reader(pidfd, gone.set)
+    try:
+        await asyncio.wait_for(gone.wait(), END_SECONDS)
+    except TimeoutError:
+        pass  # stuck in the kernel; removing the group tries once more
+    finally:
+        loop.remove_reader(pidfd)
 
 
 def _host_pid(pidfd: int) -> int:

@@ -80,15 +80,16 @@ class NamespaceDriver:
             runtime = python.with_aws_transport(runtime)
         return root.launch_plan(runtime, self._directory, self._trees, user_namespace=self._means.user_namespace)
 
-    def _make(self, runtime: Runtime, zygote: Zygote) -> NamespaceSandbox:
-        sandbox = NamespaceSandbox(self._means, runtime, zygote, next(self._slots), self._sandboxes.discard)
+    def _make(self, zygote: Zygote) -> NamespaceSandbox:
+        sandbox = NamespaceSandbox(self._means, zygote, next(self._slots), self._sandboxes.discard)
         self._sandboxes.add(sandbox)
         return sandbox
 
     def _pool(self, runtime: Runtime) -> Stems:
         if runtime.name not in self._pools:
-            plan, make = functools.partial(self._plan, runtime), functools.partial(self._make, runtime)
-            self._pools[runtime.name] = Stems(runtime.name, self._stems_per_runtime, plan, make)
+            common = root.common_plan(runtime, user_namespace=self._means.user_namespace)
+            plan, make = functools.partial(self._plan, runtime), self._make
+            self._pools[runtime.name] = Stems(runtime.name, self._stems_per_runtime, plan, common, make)
         return self._pools[runtime.name]
 
     async def warm(self, runtime: Runtime) -> None:
@@ -104,6 +105,8 @@ class NamespaceDriver:
         for pool in self._pools.values():
             pool.stop_zygote()
         await asyncio.to_thread(self._means.groups.stop)
+        for threads in (self._means.makers, self._means.removers):
+            threads.shutdown(wait=False)
 
 
 def _check_machine() -> None:

@@ -86,19 +86,21 @@ def _own_interpreter() -> Path:
     return Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
 
 
-def spawn_plan(runtime: Runtime, slot: int, *, user_namespace: bool) -> dict[str, Any]:
-    """What the init of one environment must know. `slot` gives it a user id of its own."""
-    uid = UID_BASE + slot % UID_COUNT
-    rlimits = dict(_RLIMITS) if user_namespace else _RLIMITS | {"RLIMIT_NPROC": (1024, 1024)}
+def common_plan(runtime: Runtime, *, user_namespace: bool) -> dict[str, Any]:
+    """What the inits of all environments of `runtime` must know."""
     return {
-        "op": "spawn",
+        "op": "plan",
         "runtime_api": RUNTIME_API,
         "hidden": [_INSIDE] if runtime.start is Start.FORK else [_INSIDE, _INTERPRETER],
         "waiting": runtime.waiting if runtime.start is Start.STEM else None,
         "waiting_environment": dict(runtime.variables),
         "user_namespace": user_namespace,
-        "uid": uid,
         "uid_map": f"{SANDBOX_UID} 0 1",
-        "rlimits": rlimits,
+        "rlimits": dict(_RLIMITS) if user_namespace else _RLIMITS | {"RLIMIT_NPROC": (1024, 1024)},
         "seccomp": seccomp.program(platform.machine()).hex(),
     }
+
+
+def spawn_plan(slot: int) -> dict[str, Any]:
+    """What the init of one environment must know. `slot` gives it a user id of its own."""
+    return {"uid": UID_BASE + slot % UID_COUNT}

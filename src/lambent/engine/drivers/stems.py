@@ -19,12 +19,21 @@ class Stems:
     """The waiting sandboxes of one runtime, and the zygote that makes them."""
 
     def __init__(
-        self, runtime: str, target: int, plan: Callable[[], dict[str, Any]], make: Callable[[Zygote], NamespaceSandbox]
+        self,
+        runtime: str,
+        target: int,
+        plan: Callable[[], dict[str, Any]],
+        common: dict[str, Any],
+        make: Callable[[Zygote], NamespaceSandbox],
     ) -> None:
-        """Keeps `target` sandboxes of `runtime` waiting; `plan` is the zygote's, `make` one that is not created yet."""
+        """Keeps `target` sandboxes of `runtime` waiting; `make` gives one that is not created yet.
+
+        `plan` and `common` are what its zygote is booted with.
+        """
         self._runtime = runtime
         self._target = target
         self._plan = plan
+        self._common = common
         self._new = make
         self._waiting: deque[NamespaceSandbox] = deque()
         self._zygote: Zygote | None = None
@@ -36,7 +45,7 @@ class Stems:
         async with self._booting:
             if self._zygote is None or not self._zygote.alive:
                 zygote = Zygote()
-                await zygote.boot(self._plan())
+                await zygote.boot(self._plan(), self._common)
                 self._zygote = zygote
         return self._zygote
 

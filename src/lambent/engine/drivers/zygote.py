@@ -8,6 +8,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,15 @@ class Zygote:
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
-        self._spawning: dict[int, asyncio.Future[tuple[int, int]]] = {}
+        self._asking: dict[int, asyncio.Future[tuple[dict[str, Any], list[int]]]] = {}
         self._ready: asyncio.Future[dict[str, Any]] | None = None
+        self._outbox: deque[tuple[dict[str, Any], Sequence[int]]] = deque()
 
-    async def boot(self, plan: dict[str, Any]) -> None:
-        """Start the process and wait until it can fork. SandboxError with what it printed when it cannot."""
+    async def boot(self, plan: dict[str, Any], common: dict[str, Any]) -> None:
+        """Start the process and wait until it can fork. SandboxError with what it printed when it cannot.
+
+        `plan` is the launcher's, `common` what all that it will fork must know.
+        """
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
@@ -53,6 +59,7 @@ class Zygote:
         except TimeoutError as error:
             self.stop()
             raise SandboxError("the runtime's zygote did not start in 20 seconds") from error
+        wire.send(ours, common)
 
     def _read(self) -> None:
         assert self._socket is not None
@@ -66,57 +73,85 @@ class Zygote:
                 return
             if message["op"] == "ready" and self._ready is not None:
                 self._ready.set_result(message)
-            elif message["op"] == "spawned":
-                waiter = self._spawning.pop(message["id"], None)
-                if waiter is not None and not waiter.done():
-                    waiter.set_result((message["pid"], fds[0]))
-                else:
-                    os.close(fds[0])
+            else:
+                self._answered(message, fds)
+
+    def _answered(self, message: dict[str, Any], fds: list[int]) -> None:
+        waiter = self._asking.pop(message["id"], None)
+        if waiter is None or waiter.done():  # whoever asked has gone
+            for fd in fds:
+                os.close(fd)
+        elif message["op"] == "failed":
+            waiter.set_exception(SandboxError(f"the runtime's zygote cannot fork: {message['reason']}"))
+        else:
+            waiter.set_result((message, fds))
 
     def _lost(self) -> None:
-        assert self._socket is not None
-        asyncio.get_running_loop().remove_reader(self._socket)
-        self._socket.close()
-        self._socket = None
+        self._disconnect()
         text = ""
         if self._process is not None and self._process.stderr is not None:
             text = self._process.stderr.read().decode(errors="replace").strip()
             self._process.wait()
         error = SandboxError(f"the runtime's zygote ended: {text or 'no message'}")
-        for waiter in (self._ready, *self._spawning.values()):
+        for waiter in (self._ready, *self._asking.values()):
             if waiter is not None and not waiter.done():
                 waiter.set_exception(error)
-        self._spawning.clear()
+        self._asking.clear()
+
+    def _disconnect(self) -> None:
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            asyncio.get_running_loop().remove_writer(self._socket)
+            self._socket.close()
+            self._socket = None
 
     @property
     def alive(self) -> bool:
         return self._socket is not None
 
-    async def spawn(self, plan: dict[str, Any], channel: socket.socket, output: int) -> tuple[int, int]:
-        """(pid, pidfd) of a new init that speaks on `channel` and whose processes write to `output`."""
+    async def spawn(self, plan: dict[str, Any], files: Sequence[tuple[str, int]]) -> tuple[int, int, socket.socket]:
+        """(pid, pidfd, listener of its Runtime API) of a new init. `files` are descriptors for it, with their use."""
         if self._socket is None:
             raise SandboxError("the runtime's zygote is not running")
         number = next(self._numbers)
-        self._spawning[number] = asyncio.get_running_loop().create_future()
-        wire.send(self._socket, {**plan, "id": number}, [channel.fileno(), output])
-        return await self._spawning[number]
-
-    def guard(self, pid: int, freezer: int) -> None:
-        """Let the zygote thaw and kill this init should the server die."""
-        if self._socket is not None:
-            wire.send(self._socket, {"op": "freezer", "pid": pid}, [freezer])
+        answer = self._asking[number] = asyncio.get_running_loop().create_future()
+        message = {"op": "spawn", "id": number, "plan": plan, "files": [name for name, _fd in files]}
+        self._send(message, [fd for _name, fd in files])
+        message, [pidfd, listener] = await answer
+        return message["pid"], pidfd, socket.socket(fileno=listener)
 
     def forget(self, pid: int) -> None:
+        """This init has ended: nothing has to be thawed should the server die."""
         if self._socket is not None:
-            wire.send(self._socket, {"op": "reaped", "pid": pid})
+            self._send({"op": "reaped", "pid": pid})
+
+    def _send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        """In order, and later when the zygote has not read the last ones: `fds` must stay open until its answer."""
+        self._outbox.append((message, fds))
+        if len(self._outbox) == 1:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._socket is None:
+            self._outbox.clear()
+            return
+        loop = asyncio.get_running_loop()
+        while self._outbox:
+            try:
+                wire.send(self._socket, *self._outbox[0])
+            except BlockingIOError:
+                loop.add_writer(self._socket, self._flush)
+                return
+            except OSError:  # it has ended, which is noticed when it is read from
+                self._outbox.clear()
+                break
+            self._outbox.popleft()
+        loop.remove_writer(self._socket)
 
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket)
-            self._socket.close()
-            self._socket = None
+        self._disconnect()
         if self._process is not None and self._process.stderr is not None:
             self._process.stderr.close()

@@ -23,10 +23,23 @@ SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
 IFF_UP = 1
 
 
+class Files:
+    """The descriptors that came with an order to spawn, by what they are for."""
+
+    def __init__(self, names, fds):
+        pairs = list(zip(names, fds))  # noqa: B905  Python 3.9 has no strict
+        named = dict(pairs)
+        self.channel = named["channel"]  # to the server
+        self.output = named["output"]  # what the runtime prints goes there
+        self.tmp = named.get("tmp")  # a detached mount
+        self.freezer = named.get("freezer")
+        self.groups = [fd for name, fd in pairs if name == "group"]  # whoever writes "0" joins the group
+
+
 class Init:
-    def __init__(self, channel, output, plan):
-        self.channel = channel
-        self.output = output
+    def __init__(self, files, plan):
+        self.files = files
+        self.channel = None
         self.plan = plan
         self.starter = None  # our end of the pipe that the waiting runtime process reads its assignment from
         self.runtime = None  # its pid
@@ -35,10 +48,11 @@ class Init:
 
     def run(self):
         self.fence()
-        wire.send(self.channel, {"op": "fenced"}, [self.listen()])
         self.wake_reader, wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
+        self.fork_runtime(self.plan["waiting"])
+        wire.send(self.channel, {"op": "fenced"})
         poll = select.poll()
         poll.register(self.channel, select.POLLIN)
         poll.register(self.wake_reader, select.POLLIN)
@@ -50,32 +64,32 @@ class Init:
                     return
 
     def fence(self):
-        """Enter own namespaces and see only what belongs to this environment."""
+        """See only what belongs to this environment: the namespaces are new, what they were copied from is not."""
+        self.place_files()
+        self.channel = socket.socket(fileno=self.files.channel)
         os.setsid()
-        kinds = sc.CLONE_NEWNS | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS | sc.CLONE_NEWNET
-        sc.unshare(kinds)
-        sc.sethostname("169.254.0.1")
-        sc.mount("proc", "/.proc", "proc", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC)
-        sc.umount("/proc")
-        sc.mount("/.proc", "/proc", None, sc.MS_MOVE)
-        null = os.open("/dev/null", os.O_RDONLY)
-        os.dup2(null, 0)
-        os.dup2(self.output, 1)
-        os.dup2(self.output, 2)
-        os.closerange(3, min(self.channel.fileno(), self.output))
-        sc.prctl(sc.PR_SET_DUMPABLE, 0)
-        set_oom_score("-1000")  # the function dies first when memory runs out
+        flags = sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC
+        if self.plan["old_proc"]:
+            sc.mount("proc", "/.proc", "proc", flags)
+            sc.umount("/proc")
+            sc.mount("/.proc", "/proc", None, sc.MS_MOVE)
+        else:
+            sc.mount("proc", "/proc", "proc", flags)
+        if self.files.tmp is not None:
+            sc.move_mount(self.files.tmp, "/tmp")
+            os.close(self.files.tmp)
 
-    def listen(self):
-        """The Runtime API's listening socket: it belongs to this network namespace, the server accepts on it."""
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        request = fcntl.ioctl(listener, SIOCGIFFLAGS, struct.pack("16sh22x", b"lo", 0))
-        flags = struct.unpack("16sh22x", request)[1]
-        fcntl.ioctl(listener, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | IFF_UP))
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(tuple(self.plan["runtime_api"]))
-        listener.listen(128)
-        return listener.detach()
+    def place_files(self):
+        """Nothing of the zygote stays open here but what came for this environment."""
+        files = self.files
+        os.dup2(files.output, 1)
+        os.dup2(files.output, 2)
+        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+        first = 3
+        for fd in sorted(fd for fd in (files.channel, files.tmp, *files.groups) if fd is not None):
+            sc.close_range(first, fd - 1)
+            first = fd + 1
+        sc.close_range(first)
 
     def obey(self):
         """One order of the server; False when it is gone."""
@@ -83,10 +97,7 @@ class Init:
         if message is None:
             return False
         order = message["op"]
-        if order == "prepare":
-            self.attach_tmp(None, fds)
-            self.fork_runtime(self.plan["waiting"])
-        elif order == "assign":
+        if order == "assign":
             self.assignment = message
             self.attach(message, fds)
             self.start()
@@ -127,8 +138,6 @@ class Init:
         """Mount /tmp: the disk behind the descriptor if there is one, else a tmpfs of `size` bytes."""
         if fds:
             sc.move_mount(fds[0], "/tmp")
-            os.chmod("/tmp", 0o1777)
-            os.rmdir("/tmp/lost+found")
             os.close(fds[0])
         elif size is not None:
             options = "mode=1777,size={}".format(size)
@@ -141,7 +150,7 @@ class Init:
         self.report, reporter = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         pid = os.fork()
         if pid == 0:
-            become_runtime(reader, reporter, self.plan, waiting)
+            become_runtime(reader, reporter, self.files.groups, self.plan, waiting)
         self.runtime = pid
         os.close(reader)
         os.close(reporter)
@@ -203,6 +212,18 @@ class Init:
                 wire.send(self.channel, message)
 
 
+def listen(address):
+    """A listening socket in the network namespace of this thread, whose loopback is brought up for it."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    request = fcntl.ioctl(listener, SIOCGIFFLAGS, struct.pack("16sh22x", b"lo", 0))
+    flags = struct.unpack("16sh22x", request)[1]
+    fcntl.ioctl(listener, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | IFF_UP))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(tuple(address))
+    listener.listen(128)
+    return listener.detach()
+
+
 def set_oom_score(score):
     fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
     try:
@@ -213,10 +234,16 @@ def set_oom_score(score):
         os.close(fd)
 
 
-def become_runtime(reader, reporter, plan, waiting):
-    """Give up every privilege, wait for the function, become its runtime. Never returns."""
+def become_runtime(reader, reporter, groups, plan, waiting):
+    """Give up every privilege, wait for the function, become its runtime. Never returns.
+
+    It joins the groups itself: a single thread that moves itself is the one case in which the kernel need not wait
+    for every processor. The init stays outside, so that no limit and no freezing of the function touches it.
+    """
     status = 1
     try:
+        for group in groups:
+            os.write(group, b"0")
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -241,7 +268,7 @@ def place_descriptors(reader, reporter):
     reader, reporter = (fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (reader, reporter))
     os.dup2(reader, 3)
     os.dup2(reporter, executable.REPORT_FD, inheritable=False)
-    os.closerange(5, 4096)
+    sc.close_range(5)
 
 
 def run(start):
@@ -275,4 +302,4 @@ def give_up_privileges(plan):
     sc.drop_capabilities()
     sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)
     sc.prctl(sc.PR_SET_DUMPABLE, 1)
-    sc.load_seccomp(bytes.fromhex(plan["seccomp"]))
+    sc.load_seccomp(plan["seccomp"])

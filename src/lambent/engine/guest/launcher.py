@@ -112,7 +112,9 @@ def main():
     if plan["user_namespace"]:
         enter_user_namespace()
         enter_process_namespace()
-    sc.unshare(sc.CLONE_NEWNS)
+    # The zygote enters those of each environment and comes back: without root only to what belongs to its own user.
+    sc.unshare(sc.CLONE_NEWNS | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS | sc.CLONE_NEWNET)
+    sc.sethostname("169.254.0.1")
     os.umask(0o022)
     build(plan)
     pivot(plan["root"])

@@ -38,6 +38,7 @@ SYS_FSOPEN = 430
 SYS_FSCONFIG = 431
 SYS_FSMOUNT = 432
 SYS_PIDFD_OPEN = 434
+SYS_CLOSE_RANGE = 436
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}[platform.machine()]
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91}[platform.machine()]
 
@@ -126,6 +127,12 @@ def sethostname(name: str) -> None:
 
 def pidfd_open(pid: int) -> int:
     return _check(_libc.syscall(SYS_PIDFD_OPEN, pid, 0), "pidfd_open")
+
+
+def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
+    """Close the descriptors from `first` to `last`, whatever is open."""
+    if first <= last and _libc.syscall(SYS_CLOSE_RANGE, first, ctypes.c_uint(last), 0) < 0:
+        os.closerange(first, min(last, 1 << 20) + 1)  # before Linux 5.9
 
 
 def drop_bounding_set() -> None:

@@ -9,6 +9,7 @@ process that will become the runtime and lets it wait for its function. See `env
 import gc
 import importlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -20,12 +21,25 @@ import environment  # noqa: E402
 import syscalls as sc  # noqa: E402
 import wire  # noqa: E402
 
+# A pid namespace is for children only; the others this process enters itself, and comes home from.
+NAMESPACES = (
+    ("pid", sc.CLONE_NEWPID),
+    ("mnt", sc.CLONE_NEWNS),
+    ("ipc", sc.CLONE_NEWIPC),
+    ("uts", sc.CLONE_NEWUTS),
+    ("net", sc.CLONE_NEWNET),
+)
+EVERY = sc.CLONE_NEWPID | sc.CLONE_NEWNS | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS | sc.CLONE_NEWNET
+
 
 class Zygote:
     def __init__(self, control):
         self.control = control
-        self.host_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        self.freezers = {}  # pid of an init -> descriptor that thaws it
+        self.homes = [(os.open("/proc/self/ns/" + name, os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in NAMESPACES]
+        self.plan = {}  # what all environments of this runtime have in common
+        self.freezers = {}  # pid of an init -> descriptor that thaws what it started
+        environment.set_oom_score("-1000")  # inherited by inits: the function dies first when memory runs out
+        sc.prctl(sc.PR_SET_DUMPABLE, 0)
 
     def serve(self):
         while True:
@@ -34,35 +48,58 @@ class Zygote:
                 return
             if message["op"] == "spawn":
                 self.spawn(message, fds)
-            elif message["op"] == "freezer":
-                self.freezers[message["pid"]] = fds[0]
+            elif message["op"] == "plan":
+                self.take(message)
             elif message["op"] == "reaped":
                 self.forget(message["pid"])
 
+    def take(self, plan):
+        """What all environments of this runtime have in common."""
+        plan["seccomp"] = bytes.fromhex(plan["seccomp"])
+        # In a user namespace, whoever made it, a new /proc takes an old one to be there until it is mounted.
+        plan["old_proc"] = plan["user_namespace"] or not initial_user_namespace()
+        if not plan["old_proc"]:
+            sc.umount("/proc")
+        self.plan = plan
+
     def spawn(self, message, fds):
-        """Fork an init into a new process namespace and answer with its pidfd."""
-        channel, output = fds
-        sc.unshare(sc.CLONE_NEWPID)
-        pid = os.fork()
-        if pid == 0:
-            self.become_init(channel, output, message)
-        sc.setns(self.host_pids, sc.CLONE_NEWPID)
-        pidfd = sc.pidfd_open(pid)
-        wire.send(self.control, {"op": "spawned", "id": message["id"], "pid": pid}, [pidfd])
-        for fd in (pidfd, channel, output):
+        """Answer with the pidfd of a new init and the Runtime API's socket in its network namespace, or why not."""
+        files = environment.Files(message["files"], fds)
+        answer, sent = {"op": "failed", "id": message["id"]}, []
+        try:
+            pid, sent = self.fork(files, message["plan"])
+            answer = {"op": "spawned", "id": message["id"], "pid": pid}
+            if files.freezer is not None:
+                self.freezers[pid] = os.dup(files.freezer)
+        except OSError as error:  # no more namespaces, processes or memory: those that are there live on
+            answer["reason"] = str(error)
+        wire.send(self.control, answer, sent)
+        for fd in (*sent, *fds):
             os.close(fd)
 
-    def become_init(self, channel, output, message):
+    def fork(self, files, plan):
+        """(pid, [pidfd, listener]) of an init in new namespaces.
+
+        What can be done here is done here: a fork copies every page of memory that it is the first to write to.
+        """
+        sc.unshare(EVERY)
+        try:
+            listener = environment.listen(self.plan["runtime_api"])
+            pid = os.fork()
+            if pid == 0:
+                self.become_init(files, {**self.plan, **plan})
+        finally:
+            for home, kind in self.homes:
+                sc.setns(home, kind)
+        return pid, [sc.pidfd_open(pid), listener]
+
+    def become_init(self, files, plan):
         status = 1
         try:
-            self.control.close()
-            os.close(self.host_pids)
-            for fd in self.freezers.values():
-                os.close(fd)
-            environment.Init(socket.socket(fileno=channel), output, message).run()
+            environment.Init(files, plan).run()
             status = 0
         except BaseException as error:  # the server must learn why, whatever it was
-            report(output, "sandbox: {}: {}\n".format(type(error).__name__, error))
+            report(1, "sandbox: {}: {}\n".format(type(error).__name__, error))
         finally:
             os._exit(status)
 
@@ -81,6 +118,17 @@ class Zygote:
                 pass
 
 
+def initial_user_namespace():
+    with open("/proc/self/uid_map") as file:
+        return file.read().split() == ["0", "0", "4294967295"]
+
+
+def raise_limit():
+    """A descriptor for each environment: as many as we may have."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def report(fd, text):
     try:
         os.write(fd, text.encode())
@@ -95,6 +143,7 @@ def main():
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for name in sys.argv[2:]:
         importlib.import_module(name).preload()
+    raise_limit()
     gc.collect()
     gc.freeze()
     zygote = Zygote(control)
