@@ -12,13 +12,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from support import Server
+from support import RUNTIMES, Server
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all tests that do not need their own."""
-    running = Server(tmp_path_factory.mktemp("server") / "data")
+    running = Server(tmp_path_factory.mktemp("server") / "data", "--runtimes-dir", str(RUNTIMES))
     yield running
     assert running.stop() == 0
 

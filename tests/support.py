@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -16,10 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 from botocore.config import Config
+
+from lambent.engine.runtimes import Missing, Runtimes
 
 ROLE = "arn:aws:iam::000000000000:role/lambda-role"
 RUNTIME = "python3.11"
+RUNTIMES = Path(sys.prefix) / "runtimes"  # what `scripts/bootstrap test` has installed
 
 
 class Server:
@@ -98,6 +103,26 @@ def zip_files(files: Mapping[str, str | bytes], mode: int = 0o644) -> bytes:
 
 def zip_executables(files: Mapping[str, str | bytes]) -> bytes:
     return zip_files(files, 0o755)
+
+
+def needs(*runtimes: str) -> None:
+    """Skip the test where this machine lacks a runtime."""
+    for runtime in runtimes:
+        found = Runtimes(RUNTIMES).find(runtime)
+        if isinstance(found, Missing):
+            pytest.skip(f"{runtime}: {found.reason}")
+
+
+def deploy(client: Any, name: str, runtime: str, package: bytes, **settings: Any) -> None:
+    """A function from a zip; returns once it is Active."""
+    settings = {"Role": ROLE, "Handler": "index.handler"} | settings
+    client.create_function(FunctionName=name, Runtime=runtime, Code={"ZipFile": package}, **settings)
+    client.get_waiter("function_active_v2").wait(FunctionName=name)
+
+
+def tail(response: Mapping[str, Any]) -> str:
+    """The end of the log that `LogType=Tail` brought."""
+    return base64.b64decode(response["LogResult"]).decode()
 
 
 def create(client: Any, name: str, code: str, **settings: Any) -> dict[str, Any]:

@@ -35,7 +35,6 @@ from lambent.control.layers import Layers
 from lambent.control.links import PREFIX
 from lambent.control.operations import register
 from lambent.control.orphans import Orphans
-from lambent.control.permissions import Permissions
 from lambent.control.records import Function, FunctionKey
 from lambent.control.store import PREPARE, FunctionStore
 from lambent.control.versions import Versions
@@ -113,12 +112,11 @@ class App:
         aliases = AliasStore(db, self._clock)
         await aliases.load()
         store.on_remove(aliases.let_go)
-        permissions = Permissions(db, store, aliases)
 
         self._driver = self._choose_driver(data)
         await self._driver.start()
         self._on_stop(self._driver.stop)
-        runtimes, logs = Runtimes(), LogBook(self._clock)
+        runtimes, logs = Runtimes(config.runtimes, config.install_command), LogBook(self._clock)
         invoker = Invoker(
             self._driver,
             runtimes,
@@ -157,7 +155,6 @@ class App:
         PolicySimulator().register(operations)
         Versions(store).register(operations)
         Aliases(store, aliases, self._clock).register(operations)
-        permissions.register(operations)
         Invocations(store, aliases, invoker, self._clock).register(operations)
         gateway = Gateway(operations, self._clock, self._accounts, config.region)
         own = Endpoints(self._clock, invoker, runtimes, logs, store, self._driver.name)

@@ -32,6 +32,7 @@ class Config:
     """What a server was told. `docs/settings.md` explains each."""
 
     data_dir: Path  # everything that outlives the server
+    runtimes_dir: Path | None = None  # what `lambent runtimes install` brings; None: in data_dir
     host: str = "127.0.0.1"
     port: int = 4566  # 0: any free port
     isolation: str = "auto"  # one of ISOLATIONS
@@ -43,6 +44,16 @@ class Config:
     log_level: str = "info"  # one of LOG_LEVELS
     region: str = "us-east-1"  # of requests that name none
     organizations: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the accounts of each organisation
+
+    @property
+    def runtimes(self) -> Path:
+        return self.runtimes_dir or self.data_dir / "runtimes"
+
+    @property
+    def install_command(self) -> str:
+        """What brings a runtime to where this configuration looks for it."""
+        usual = _default_data_dir(os.environ) / "runtimes"
+        return "lambent runtimes install" + ("" if self.runtimes == usual else f" --runtimes-dir {self.runtimes}")
 
 
 SETTINGS = tuple(setting.name for setting in fields(Config))
@@ -104,6 +115,7 @@ def _organizations(value: object) -> dict[str, frozenset[str]]:
 
 _PARSERS: dict[str, Callable[[object], Any]] = {
     "data_dir": _directory,
+    "runtimes_dir": _directory,
     "host": _text,
     "port": _whole(0, 65535),
     "isolation": _choice(*ISOLATIONS),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import urllib.parse
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import orjson
@@ -15,7 +17,7 @@ from lambent.base.clock import Clock
 from lambent.base.http import Request, Response
 from lambent.engine.invoker import Invoker
 from lambent.engine.logs import LogBook
-from lambent.engine.runtimes import Missing, Runtimes
+from lambent.engine.runtimes import Runtimes
 from lambent.wire.gateway import Gateway
 
 _JSON = ("Content-Type", "application/json")
@@ -91,14 +93,8 @@ class Endpoints:
         )
 
     async def list_runtimes(self, request: Request) -> Response:
-        rows = []
-        for name in self._runtimes.names:
-            found = self._runtimes.find(name)
-            if isinstance(found, Missing):
-                rows.append(_row(found.name, False, None, found.reason, found.remedy))
-            else:
-                rows.append(_row(found.name, True, str(found.source), found.version, None))
-        return _answer({"runtimes": rows})
+        rows = await asyncio.to_thread(self._runtimes.rows)
+        return _answer({"runtimes": [asdict(row) for row in rows]})
 
     async def logs(self, request: Request) -> Response:
         """`/_lambent/logs/NAME?region=&account=&after=&limit=`."""
@@ -114,7 +110,3 @@ class Endpoints:
             {"sequence": e.sequence, "timestamp": e.timestamp, "stream": e.stream, "message": e.message} for e in events
         ]
         return _answer({"events": listed, "next": events[-1].sequence if events else after})
-
-
-def _row(name: str, available: bool, source: str | None, detail: str, install: str | None) -> dict[str, Any]:
-    return {"name": name, "available": available, "source": source, "detail": detail, "install": install}

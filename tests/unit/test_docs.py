@@ -31,7 +31,7 @@ def test_every_setting_has_a_heading_and_every_heading_a_setting():
     assert headings("docs/settings.md") == set(config.SETTINGS)
 
 
-@pytest.mark.parametrize("setting", config.SETTINGS[1:])
+@pytest.mark.parametrize("setting", [name for name in config.SETTINGS if not name.endswith("_dir")])
 def test_the_documented_default_is_the_real_one(setting):
     text = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
     section = text.partition(f"\n## {setting}\n")[2].partition("\n## ")[0]

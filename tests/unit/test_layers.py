@@ -34,7 +34,11 @@ ROOMS = {
     "__main__": ("lambent.cli",),
     "__init__": (),
 }
-EXCEPTIONS = {"cli/serve.py": (*ROOMS["cli"], "lambent.app")}
+EXCEPTIONS = {
+    "cli/serve.py": (*ROOMS["cli"], "lambent.app"),
+    "cli/runtimes.py": (*ROOMS["cli"], "lambent.engine.runtimes"),
+    "cli/doctor.py": (*ROOMS["cli"], "lambent.engine.runtimes"),
+}
 BOTOCORE = {"wire", "cli"}  # the service models are wire's; cli signs what it sends
 ASIDE = "engine/guest/"  # scripts that run inside the sandbox and find each other by their bare names
 

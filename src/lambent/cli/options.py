@@ -17,6 +17,7 @@ class Subparsers(Protocol):
 
 _HELP = {
     "data_dir": "where functions and their code are kept",
+    "runtimes_dir": "where `lambent runtimes install` puts what it brings",
     "host": "address to listen on; only this machine's own are allowed",
     "port": "port to listen on; 0 takes any free one",
     "isolation": "how functions are fenced in: " + ", ".join(config.ISOLATIONS),

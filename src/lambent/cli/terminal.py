@@ -29,3 +29,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def complain(message: str) -> None:
     """One error on standard error."""
     print(f"{paint('error:', 'red', sys.stderr)} {message}", file=sys.stderr, flush=True)
+
+
+def remark(message: str) -> None:
+    """One line on standard error: what goes on."""
+    print(paint(message, "dim", sys.stderr), file=sys.stderr, flush=True)

@@ -124,7 +124,8 @@ class LineAssembler:
             if len(buffer) < end:
                 return None
             self._buffer = buffer[end:]
-            return _text(buffer[_FRAME_HEAD:end])
+            text = _text(buffer[_FRAME_HEAD:end])
+            return text if text.endswith("\n") else text + "\n"  # some clients frame JSON without it
         newline = buffer.find(b"\n", 0, LINE_LIMIT)
         mark = buffer.find(_FRAME_MARK, 0, newline if newline >= 0 else LINE_LIMIT)
         if mark > 0:

@@ -35,7 +35,8 @@ class Preparer:
             return  # deleted meanwhile: the job is done
         runtime = await asyncio.to_thread(self._runtimes.find, function.runtime)
         if isinstance(runtime, Missing):
-            reason = f"{runtime.reason}. `lambent runtimes` lists what this machine has."
+            advice = f"To add it: {runtime.remedy}" if runtime.remedy else "`lambent runtimes` lists what is here."
+            reason = f"{runtime.reason}. {advice}"
             await self._fail(task, job, "InvalidRuntime", reason)
             return
         try:

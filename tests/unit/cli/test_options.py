@@ -18,6 +18,7 @@ def parse(*arguments: str) -> argparse.Namespace:
 def test_every_setting_is_an_option(monkeypatch):
     given = {
         "data_dir": "/srv/lambent",
+        "runtimes_dir": "/srv/runtimes",
         "host": "::1",
         "port": "1",
         "isolation": "namespaces",

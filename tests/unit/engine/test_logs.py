@@ -32,11 +32,11 @@ def test_a_line_may_arrive_in_pieces() -> None:
 
 def test_frames_and_text_share_the_pipe_in_order() -> None:
     message = "[ERROR] Boom\nTraceback (most recent call last):\n\u00a0\u00a0File"
-    assert assemble(b"before\n" + frame(message) + b"after\n") == ["before\n", message, "after\n"]
+    assert assemble(b"before\n" + frame(message) + b"after\n") == ["before\n", message + "\n", "after\n"]
 
 
 def test_a_frame_cuts_a_line_without_an_end() -> None:
-    assert assemble(b"half" + frame("whole")) == ["half", "whole"]
+    assert assemble(b"half" + frame("whole")) == ["half", "whole\n"]
 
 
 def test_bytes_that_are_not_utf8_become_replacement_characters() -> None:
@@ -53,7 +53,9 @@ PIECES = st.lists(
         st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=30).map(
             lambda t: (t + "\n", (t + "\n").encode())
         ),
-        st.text(st.characters(exclude_categories=["Cs"]), max_size=30).map(lambda t: (t, frame(t))),
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=30).map(
+            lambda t: (t.removesuffix("\n") + "\n", frame(t))
+        ),
     ),
     max_size=8,
 )

@@ -9,23 +9,24 @@ TELEMETRY_FD = 62  # where AWS's clients find the descriptor of their framed log
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as a shell exits
 
 
-def prepare():
-    """What Python has changed for itself and a program expects otherwise."""
+def prepare(environment):
+    """What Python has changed for itself and a program expects otherwise; the descriptor that it was told of."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.dup2(1, TELEMETRY_FD)
+    if environment.get("_LAMBDA_TELEMETRY_LOG_FD") == str(TELEMETRY_FD):
+        os.dup2(1, TELEMETRY_FD)
 
 
 def wait_as(command, environment):
     """Become a runtime that waits for its function: it finds the assignment as JSON on descriptor 3."""
-    prepare()
+    prepare(environment)
     os.execve(command[0], command, environment)
 
 
 def become(command, environment):
     """Become the function's program, or say why not and leave."""
     os.chdir(environment["LAMBDA_TASK_ROOT"])
-    prepare()
+    prepare(environment)
     places = command[0].split(":")
     place = next((path for path in places if os.path.exists(path) and not os.path.isdir(path)), None)
     try:

@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from lambent.engine.runtimes import python
+from lambent.engine.runtimes import node, provided, python
+from lambent.engine.runtimes.packages import Component
 from lambent.engine.runtimes.runtime import Missing, Runtime
+
+_FAMILIES = (python, node, provided)
+_NOWHERE = Path("/nonexistent")
+
+
+def components(name: str) -> tuple[Component, ...]:
+    """What the packages of a registry bring for the runtime `name`; none for one that no registry has."""
+    return next((family.components(name) for family in _FAMILIES if name in family.NAMES), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table of runtimes."""
+
+    name: str
+    available: bool
+    source: str | None  # where it lies
+    detail: str  # its version, or why it is not here
+    install: str | None  # the command that brings it
 
 
 class Runtimes:
     """Every runtime that Lambent knows how to run, and which of them are here."""
 
-    names = python.NAMES
+    names = tuple(name for family in _FAMILIES for name in family.NAMES)
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path = _NOWHERE, install: str = "lambent runtimes install") -> None:
+        """`directory` is where the command `install` puts things."""
+        self._directory = directory
+        self._install = install
         self._found: dict[str, Runtime] = {}
 
     @property
@@ -24,11 +49,25 @@ class Runtimes:
 
     def find(self, name: str) -> Runtime | Missing:
         """The runtime called `name` ("python3.12"), or why it is not here. May start an interpreter: blocks."""
-        if name in self._found:
-            return self._found[name]
-        if name not in self.names:
+        kept = self._found.get(name)
+        if kept is not None and all(path.exists() for path, _inside in kept.binds):
+            return kept
+        family = next((family for family in _FAMILIES if name in family.NAMES), None)
+        if family is None:
             return Missing(name, f"Lambent does not run {name} yet", None)
-        runtime = python.find(name)
+        runtime: Runtime | Missing = family.find(name, self._directory)
         if isinstance(runtime, Runtime):
             self._found[name] = runtime
+        elif runtime.lacking:
+            runtime = replace(runtime, remedy=f"{self._install} {name}")
         return runtime
+
+    def rows(self) -> list[Row]:
+        """Every runtime, here or not. May start interpreters: blocks."""
+        found = [self.find(name) for name in self.names]
+        return [
+            Row(runtime.name, False, None, runtime.reason, runtime.remedy)
+            if isinstance(runtime, Missing)
+            else Row(runtime.name, True, str(runtime.source), runtime.version, None)
+            for runtime in found
+        ]

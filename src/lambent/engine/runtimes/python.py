@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lambent.base.machine import PYTHON_VERSIONS, interpreters
+from lambent.engine.runtimes.packages import Component
 from lambent.engine.runtimes.runtime import LIBRARIES, SEARCH, Missing, Runtime, Start
 
 NAMES = tuple(f"python{version}" for version in PYTHON_VERSIONS)
@@ -20,8 +21,16 @@ _FLAGS = ("-I", "-S", "-B", "-X", "utf8")
 _FIRST_WITH_LC_CTYPE = (3, 12)
 
 
-def find(name: str) -> Runtime | Missing:
-    """The runtime called `name` ("python3.12"), or why it is not here. Starts an interpreter: blocks."""
+def components(name: str) -> tuple[Component, ...]:
+    """No registry has an interpreter of Python."""
+    return ()
+
+
+def find(name: str, directory: Path) -> Runtime | Missing:
+    """The runtime called `name` ("python3.12"), or why it is not here. Starts an interpreter: blocks.
+
+    `directory` plays no part: no registry has an interpreter of Python.
+    """
     version = name.removeprefix("python")
     place = dict(interpreters()).get(version)
     if place is not None and (found := _probe(version, place)) is not None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from lambent.engine.runtimes.packages import Component
+
 LIBRARIES = "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
 SEARCH = "/usr/local/bin:/usr/bin/:/bin:/opt/bin"
 WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
@@ -67,3 +69,4 @@ class Missing:
     name: str
     reason: str
     remedy: str | None  # the command that would bring it, where there is one
+    lacking: tuple[Component, ...] = ()  # what a registry has of it

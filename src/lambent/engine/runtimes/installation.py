@@ -1,0 +1,126 @@
+"""Runtimes from package registries: brought into a directory of Lambent's own, and removed from it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lambent.engine.runtimes.packages import NPM, Component, Registry
+from lambent.engine.runtimes.registries import FetchError, fetch, has_npm, unpack
+
+_RECORD = "component.json"
+_ASIDE = ".lambent-"  # beginning of the names of what is not in place yet, or no longer
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A component that is in place."""
+
+    name: str
+    version: str
+
+
+class Installation:
+    """The directory that `lambent runtimes install` fills. Several processes may use it at once."""
+
+    def __init__(self, directory: Path, tell: Callable[[str], None] = lambda text: None) -> None:
+        """`tell` is called with a line for each step that takes time."""
+        self.directory = directory
+        self._tell = tell
+
+    def installed(self, component: Component) -> Installed | None:
+        try:
+            record = json.loads((self.directory / component.name / _RECORD).read_text())
+            return Installed(component.name, record["version"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def install(self, component: Component) -> bool:
+        """Bring `component` into place, all of it or nothing. False when it was there. FetchError."""
+        with self._lock():
+            return self._install(component)
+
+    def _install(self, component: Component) -> bool:
+        current = self.installed(component)
+        if current is not None and current.version == component.version:
+            return False
+        npm = self._npm() if any(package.registry is Registry.NPM for package in component.packages) else ()
+        with self._aside() as work:
+            made = work / component.name
+            made.mkdir()
+            for number, package in enumerate(component.packages):
+                self._tell(f"fetching {package.name()} {package.version} from {package.registry}")
+                download = work / str(number)
+                download.mkdir()
+                unpack(fetch(package, download, npm=npm), package, made)
+            if component.name.startswith("node-client"):
+                _without_start(made / "index.mjs")
+            (made / _RECORD).write_text(json.dumps({"version": component.version}))
+            self._put(made, component.name, work)
+        return True
+
+    def remove(self, component: Component) -> bool:
+        """False when it was not there."""
+        with self._lock(), self._aside() as work:
+            place = self.directory / component.name
+            if not place.exists():
+                return False
+            os.rename(place, work / "gone")
+            return True
+
+    def _put(self, made: Path, name: str, work: Path) -> None:
+        place = self.directory / name
+        if place.exists():
+            os.rename(place, work / "old")
+        os.rename(made, place)
+
+    def _npm(self) -> tuple[str, ...]:
+        if has_npm():
+            return ("npm",)
+        self._install(NPM)
+        place = self.directory / NPM.name
+        return (str(place / "bin/node"), str(place / "lib/node_modules/npm/bin/npm-cli.js"))
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        mask = os.umask(0o022)  # every function's user reads what is installed
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.directory / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise FetchError(f"cannot use {self.directory}: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._clear()
+            yield
+        finally:
+            os.close(descriptor)
+            os.umask(mask)
+
+    def _clear(self) -> None:
+        """What an installation that was killed left behind."""
+        for path in self.directory.glob(_ASIDE + "*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    @contextmanager
+    def _aside(self) -> Iterator[Path]:
+        work = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=self.directory))
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _without_start(module: Path) -> None:
+    """AWS's client 4 starts as soon as it is loaded: let it wait until it is told to, as its predecessor does."""
+    text = module.read_text()
+    start = "\nignition();\n"
+    if text.count(start) == 1:
+        module.write_text(text.replace(start, "\nexport { ignition };\n"))
