@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lambent.engine.drivers import cgroups, disks, root
+from lambent.engine.drivers import cgroups, disks, mounts, root
 from lambent.engine.drivers.zygote import Zygote
 from lambent.engine.guest import wire
 from lambent.engine.sandbox import Assignment, Exit, SandboxError
@@ -30,6 +31,7 @@ class Means:
     user_namespace: bool  # without root: privileges only inside a namespace of our own
     groups: cgroups.Groups
     disks: disks.Disks | None  # None: /tmp is kept in memory
+    mounts: mounts.Mounts | None  # None: sandboxes look for their trees themselves
     makers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "sandbox-maker"))
     removers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "sandbox-remover"))
     """Threads of their own: what ends by the hundred must not stand in the way of what begins."""
@@ -175,34 +177,48 @@ class NamespaceSandbox:
             raise SandboxError("the sandbox has ended")
         self._memory = assignment.memory
         self._group.limit(assignment.memory)
-        tmp_size, fds = await self._ephemeral_storage(assignment.ephemeral_storage)
+        start = {
+            "environment": dict(assignment.environment),
+            "command": assignment.command,
+            "data_limit": self._data_limit(),
+        }
+        found = await self._mounts(assignment)
         order = {
             "op": "assign",
+            "mounts": list(found),
             "code": assignment.code,
             "layers": assignment.layers,
-            "tmp_size": tmp_size,
-            "start": {
-                "environment": dict(assignment.environment),
-                "command": assignment.command,
-                "data_limit": self._data_limit(),
-            },
+            "tmp_size": assignment.ephemeral_storage * MIB if self._means.disks is None else None,
+            "fresh": assignment.command is not None,
+            "start": json.dumps(start),
         }
-        await self._order(order, fds)
-        self._drop_tmp()
+        try:
+            await self._order(order, tuple(found.values()))
+        finally:
+            for fd in found.values():
+                os.close(fd)
+
+    async def _mounts(self, assignment: Assignment) -> dict[str, int]:
+        """Where → the detached mount, as a descriptor for the caller to close, that goes there."""
+        found: dict[str, int] = {}
+        run, makers = asyncio.get_running_loop().run_in_executor, self._means.makers
+        try:
+            if self._means.mounts is not None:
+                found["/var/task"] = self._means.mounts.tree(assignment.code)
+                if assignment.layers:
+                    layers = await run(makers, self._means.mounts.layers, assignment.layers)
+                    found |= {} if layers is None else {"/opt": layers}
+            if self._means.disks is not None and assignment.ephemeral_storage != disks.DEFAULT_SIZE:
+                found["/tmp"] = await run(makers, self._means.disks.create, assignment.ephemeral_storage)
+        except BaseException:
+            for fd in found.values():
+                os.close(fd)
+            raise
+        return found
 
     def _data_limit(self) -> int | None:
         """Without cgroups a process at least cannot allocate more than the function's memory."""
         return None if self._means.groups.can_limit else self._memory * MIB
-
-    async def _ephemeral_storage(self, size: int) -> tuple[int | None, tuple[int, ...]]:
-        """What /tmp becomes: (bytes of a tmpfs, no descriptor), (None, the descriptor of a disk), or as it is."""
-        if self._means.disks is None:
-            return size * MIB, ()
-        if size == disks.DEFAULT_SIZE:
-            return None, ()  # mounted before the function was known
-        make = self._means.disks.create
-        self._tmp = await asyncio.get_running_loop().run_in_executor(self._means.makers, make, size)
-        return None, (self._tmp,)
 
     def _drop_tmp(self) -> None:
         if self._tmp is not None:

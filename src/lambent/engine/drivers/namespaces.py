@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lambent.base import machine
-from lambent.engine.drivers import cgroups, disks, root
+from lambent.engine.drivers import cgroups, disks, mounts, root
 from lambent.engine.drivers.fenced import Means, NamespaceSandbox
 from lambent.engine.drivers.stems import Stems
 from lambent.engine.drivers.zygote import Zygote
@@ -50,6 +50,7 @@ class NamespaceDriver:
             user_namespace,
             groups=cgroups.NoGroups() if user_namespace else cgroups.detect(tag),
             disks=None if self._no_disks else disks.Disks(directory / "disks"),
+            mounts=None if mounts.available(trees) else mounts.Mounts(trees),
         )
         self._pools: dict[str, Stems] = {}
         self._slots = itertools.count()
@@ -78,7 +79,8 @@ class NamespaceDriver:
     def _plan(self, runtime: Runtime) -> dict[str, Any]:
         if not self._own_client and _fits_c_extension(runtime):
             runtime = python.with_aws_transport(runtime)
-        return root.launch_plan(runtime, self._directory, self._trees, user_namespace=self._means.user_namespace)
+        trees = self._trees if self._means.mounts is None else None
+        return root.launch_plan(runtime, self._directory, trees, user_namespace=self._means.user_namespace)
 
     def _make(self, zygote: Zygote) -> NamespaceSandbox:
         sandbox = NamespaceSandbox(self._means, zygote, next(self._slots), self._sandboxes.discard)

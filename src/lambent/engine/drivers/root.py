@@ -46,10 +46,11 @@ def users(*, user_namespace: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def launch_plan(runtime: Runtime, directory: Path, trees: Path, *, user_namespace: bool) -> dict[str, Any]:
+def launch_plan(runtime: Runtime, directory: Path, trees: Path | None, *, user_namespace: bool) -> dict[str, Any]:
     """The launcher's first message: what to bind, what to write, what to become.
 
-    `directory` holds the mount point `root` and the file `passwd`.
+    `directory` holds the mount point `root` and the file `passwd`. `trees` is None where sandboxes get what they need
+    of the trees as mounts.
     """
     binds = [(path, path) for path in (*_SYSTEM, *_SETTINGS)]
     binds += [(str(directory / "passwd"), "/etc/passwd"), (str(_GUEST), _INSIDE)]
@@ -62,7 +63,7 @@ def launch_plan(runtime: Runtime, directory: Path, trees: Path, *, user_namespac
         binds.append((sys.base_prefix, _INTERPRETER))
     return {
         "root": str(directory / "root"),
-        "trees": str(trees),
+        "trees": str(trees) if trees is not None else None,
         "user_namespace": user_namespace,
         "directories": _DIRECTORIES,
         "binds": binds,

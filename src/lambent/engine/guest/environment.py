@@ -103,7 +103,7 @@ class Init:
             self.start()
         elif order == "restart":
             self.stop_runtime()
-            self.fork_runtime(None if self.assignment["start"]["command"] else self.plan["waiting"])
+            self.fork_runtime(None if self.assignment["fresh"] else self.plan["waiting"])
             self.start()
         elif order == "stop":
             self.stop_runtime()
@@ -116,12 +116,18 @@ class Init:
         return True
 
     def attach(self, message, fds):
-        """Put the function's code, layers and /tmp in place, then give up the way to everything else."""
-        sc.mount("/.trees/" + message["code"], "/var/task", None, sc.MS_BIND)  # read-only, as what it is taken from
-        self.attach_layers(message["layers"])
-        for path in ("/.trees", *self.plan["hidden"]):
-            sc.umount(path)
-        self.attach_tmp(message["tmp_size"], fds)
+        """Put the function's code, layers and /tmp in place: mounts that came along, else from where all trees are."""
+        mounts = dict(zip(message["mounts"], fds))  # noqa: B905
+        for target, fd in mounts.items():
+            sc.move_mount(fd, target)
+            os.close(fd)
+        if "/var/task" not in mounts:
+            sc.mount("/.trees/" + message["code"], "/var/task", None, sc.MS_BIND)  # read-only, as all trees are
+            self.attach_layers(message["layers"])
+            sc.umount("/.trees")
+        if message["tmp_size"] is not None:
+            options = "mode=1777,size={}".format(message["tmp_size"])
+            sc.mount("tmp", "/tmp", "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, options)
 
     def attach_layers(self, layers):
         """Mount the layers, lowest first, as one read-only /opt. Nothing is copied: files are those of the trees."""
@@ -133,15 +139,6 @@ class Init:
             if self.plan["user_namespace"]:
                 options += ",userxattr"
             sc.mount("layers", "/opt", "overlay", sc.MS_RDONLY | sc.MS_NOSUID | sc.MS_NODEV, options)
-
-    def attach_tmp(self, size, fds):
-        """Mount /tmp: the disk behind the descriptor if there is one, else a tmpfs of `size` bytes."""
-        if fds:
-            sc.move_mount(fds[0], "/tmp")
-            os.close(fds[0])
-        elif size is not None:
-            options = "mode=1777,size={}".format(size)
-            sc.mount("tmp", "/tmp", "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, options)
 
     def fork_runtime(self, waiting):
         """A new process that waits for the function; `waiting` is the command it waits as, None for as it is."""
@@ -156,14 +153,13 @@ class Init:
         os.close(reporter)
 
     def start(self):
-        start = self.assignment["start"]
-        if start["command"] and self.plan["waiting"]:  # what waits has already started, without this environment
+        if self.assignment["fresh"] and self.plan["waiting"]:  # what waits has started without this environment
             self.stop_runtime()
             os.close(self.starter)
             self.fork_runtime(None)
         try:
             with os.fdopen(self.starter, "wb") as pipe:
-                pipe.write(json.dumps(start).encode())
+                pipe.write(self.assignment["start"].encode())
         except BrokenPipeError:
             pass  # it ended while it waited; its exit is reported
         self.starter = None

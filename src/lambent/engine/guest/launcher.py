@@ -92,8 +92,9 @@ def build(plan):
         sc.mount("proc", root + "/proc", "proc", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC)
     else:
         sc.mount("/proc", root + "/proc", None, sc.MS_BIND | sc.MS_REC)
-    os.makedirs(root + "/.trees", mode=0o700, exist_ok=True)
-    sc.bind(plan["trees"], root + "/.trees")
+    if plan["trees"]:
+        os.makedirs(root + "/.trees", mode=0o700, exist_ok=True)
+        sc.bind(plan["trees"], root + "/.trees")
     os.makedirs(root + "/.old")
 
 

@@ -33,20 +33,25 @@ PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 
 # The system calls below have one number on every architecture (they came after the tables were unified).
+SYS_OPEN_TREE = 428
 SYS_MOVE_MOUNT = 429
 SYS_FSOPEN = 430
 SYS_FSCONFIG = 431
 SYS_FSMOUNT = 432
 SYS_PIDFD_OPEN = 434
 SYS_CLOSE_RANGE = 436
+SYS_MOUNT_SETATTR = 442
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}[platform.machine()]
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91}[platform.machine()]
 
 AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+OPEN_TREE_CLONE = 1
 MOVE_MOUNT_F_EMPTY_PATH = 4
 FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
 FSCONFIG_CMD_CREATE = 6
+MOUNT_ATTR_RDONLY = 1
 MOUNT_ATTR_NOSUID = 2
 MOUNT_ATTR_NODEV = 4
 
@@ -90,6 +95,20 @@ def umount(target: str) -> None:
 
 def pivot_root(new_root: str, put_old: str) -> None:
     _check(_libc.syscall(SYS_PIVOT_ROOT, _bytes(new_root), _bytes(put_old)), "pivot_root")
+
+
+def open_tree(path: str) -> int:
+    """A detached copy of the mount that `path` lies on, from there down, as a descriptor for `move_mount`."""
+    flags = OPEN_TREE_CLONE | os.O_CLOEXEC
+    return _check(_libc.syscall(SYS_OPEN_TREE, AT_FDCWD, _bytes(path), ctypes.c_uint(flags)), "open_tree " + path)
+
+
+def make_read_only(fd: int) -> None:
+    """Of a detached mount: nothing in it can be written, run as another user or used as a device."""
+    attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
+    structure = struct.pack("=4Q", attributes, 0, MS_PRIVATE, 0)
+    result = _libc.syscall(SYS_MOUNT_SETATTR, fd, b"", ctypes.c_uint(AT_EMPTY_PATH), structure, len(structure))
+    _check(result, "mount_setattr")
 
 
 def move_mount(fd: int, target: str) -> None:

@@ -29,6 +29,7 @@ NAMESPACES = (
     ("uts", sc.CLONE_NEWUTS),
     ("net", sc.CLONE_NEWNET),
 )
+LAZY = ("encodings.ascii", "encodings.idna", "encodings.latin_1", "linecache")  # else loaded when needed: too late
 EVERY = sc.CLONE_NEWPID | sc.CLONE_NEWNS | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS | sc.CLONE_NEWNET
 
 
@@ -58,8 +59,9 @@ class Zygote:
         plan["seccomp"] = bytes.fromhex(plan["seccomp"])
         # In a user namespace, whoever made it, a new /proc takes an old one to be there until it is mounted.
         plan["old_proc"] = plan["user_namespace"] or not initial_user_namespace()
-        if not plan["old_proc"]:
-            sc.umount("/proc")
+        # An unmount makes the kernel wait for every processor: once here, not in each environment.
+        for path in [*plan["hidden"], *([] if plan["old_proc"] else ["/proc"])]:
+            sc.umount(path)
         self.plan = plan
 
     def spawn(self, message, fds):
@@ -141,6 +143,8 @@ def main():
     control.set_inheritable(False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for name in LAZY:
+        importlib.import_module(name)
     for name in sys.argv[2:]:
         importlib.import_module(name).preload()
     raise_limit()
