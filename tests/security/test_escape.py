@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from belongings import groups
 from support import Server, create, eventually, invoke
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the full wall needs root; see docs/isolation.md")
@@ -322,7 +323,6 @@ def test_tmp_is_bounded_and_does_not_count_as_memory(lambda_client: Any, name: s
 
 def test_nothing_is_left_behind(tmp_path: Path) -> None:
     """After hostile functions and a clean stop: no process, no mount, no cgroup, no loop device of ours."""
-    others = groups()
     server = Server(tmp_path / "data")
     client = server.client()
     create(
@@ -331,12 +331,11 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
         "import subprocess\ndef handler(e, c):\n    subprocess.Popen(['sleep', '1000'], start_new_session=True)\n",
     )
     invoke(client, "daemon")
-    ours = groups() - others
-    assert ours
+    assert groups(server.data_dir)
     assert server.stop() == 0
     assert eventually(lambda: not [line for line in commands() if "sleep\x001000" in line])
-    assert "lambent" not in Path("/proc/self/mounts").read_text()
-    assert not (ours & groups())
+    assert str(server.data_dir) not in Path("/proc/self/mounts").read_text()
+    assert not groups(server.data_dir)
 
 
 def test_a_killed_server_takes_its_functions_with_it(tmp_path: Path) -> None:
@@ -361,7 +360,3 @@ def commands() -> list[str]:
         except OSError:
             continue
     return found
-
-
-def groups() -> set[str]:
-    return {str(path) for path in Path("/sys/fs/cgroup").glob("**/lambent-*/*") if path.is_dir()}

@@ -196,9 +196,7 @@ class V1Groups:
         self.can_limit = "memory" in mounts and "pids" in mounts
 
     def start(self) -> None:
-        for name, mount in self._mounts.items():
-            for parent in _left_behind(mount, self._tag):
-                self._clear(name, parent)
+        self._clear([(name, path) for name, mount in self._mounts.items() for path in _left_behind(mount, self._tag)])
         for name, parent in self._parents.items():
             parent.mkdir(exist_ok=True)
             if name == "memory":
@@ -206,13 +204,16 @@ class V1Groups:
                     _write(parent / "memory.use_hierarchy", "1")
 
     @staticmethod
-    def _clear(name: str, parent: Path) -> None:
-        for child in _children(parent):
-            _kill_all([int(pid) for pid in (child / "cgroup.procs").read_text().split()])
-            if name == "freezer":
-                _write(child / "freezer.state", "THAWED")
-        for child in [*_children(parent), parent]:
-            _remove_directory(child)
+    def _clear(parents: list[tuple[str, Path]]) -> None:
+        """Kill everything, thaw what was frozen so that it can die, and only then remove the groups of any kind."""
+        for name, parent in parents:
+            for child in _children(parent):
+                _kill_all([int(pid) for pid in (child / "cgroup.procs").read_text().split()])
+                if name == "freezer":
+                    _write(child / "freezer.state", "THAWED")
+        for _name, parent in parents:
+            for child in [*_children(parent), parent]:
+                _remove_directory(child)
 
     def create(self, name: str) -> Group:
         return V1Group({controller: parent / name for controller, parent in self._parents.items()})

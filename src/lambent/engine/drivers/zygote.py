@@ -90,7 +90,8 @@ class Zygote:
         self._disconnect()
         text = ""
         if self._process is not None and self._process.stderr is not None:
-            text = self._process.stderr.read().decode(errors="replace").strip()
+            with self._process.stderr as stderr:
+                text = stderr.read().decode(errors="replace").strip()
             self._process.wait()
         error = SandboxError(f"the runtime's zygote ended: {text or 'no message'}")
         for waiter in (self._ready, *self._asking.values()):

@@ -1,0 +1,118 @@
+"""Whatever dies, and however: nothing of it stays on the machine. Counted, and only what is this server's."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from belongings import descriptors, family, groups, loop_devices
+from support import Server, create, eventually, invoke
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="counts cgroups and loop devices, which root has")
+
+BUSY = "import time\ndef handler(event, context):\n    time.sleep(event)\n    return event\n"
+DAEMON = (
+    "import subprocess\ndef handler(event, context):\n    subprocess.Popen(['sleep', '1000'], start_new_session=True)\n"
+)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "data", "--idle-timeout", "60")
+    yield server
+    server.stop()
+
+
+def populate(server: Server) -> Any:
+    """Environments of every kind: idle and frozen, with a daemon, with a disk of its own size, at work, waiting."""
+    client = server.client(max_pool_connections=8)
+    create(client, "idle", BUSY)
+    create(client, "daemon", DAEMON)
+    create(client, "disk", BUSY, EphemeralStorage={"Size": 600})
+    create(client, "busy", BUSY, Timeout=60)
+    for name in ("idle", "daemon", "disk"):
+        invoke(client, name, 0)
+    threads = concurrent.futures.ThreadPoolExecutor(1)
+    threads.submit(invoke, client, "busy", 2)
+    assert eventually(lambda: len(family(server.process.pid)) >= 9)
+    threads.shutdown(wait=False)
+    return client
+
+
+def zygotes(server: Server) -> list[int]:
+    listed = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    return [int(pid) for pid in listed if "zygote.py" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def test_a_clean_stop_leaves_nothing(server: Server) -> None:
+    populate(server)
+    processes = family(server.process.pid)
+    assert groups(server.data_dir)
+    assert loop_devices(server.data_dir)
+    server.stop()
+    assert not [process for process in processes if process.alive]
+    assert not groups(server.data_dir)
+    assert eventually(lambda: not loop_devices(server.data_dir))
+
+
+@pytest.mark.parametrize("victims", ["server", "zygote and server"])
+def test_after_a_kill_and_the_next_start_nothing_is_left(server: Server, victims: str, tmp_path: Path) -> None:
+    populate(server)
+    processes = family(server.process.pid)
+    if "zygote" in victims:
+        server.process.send_signal(signal.SIGSTOP)  # it shall not see it happen
+        for pid in zygotes(server):
+            os.kill(pid, signal.SIGKILL)
+    server.kill()
+    if "zygote" not in victims:  # else frozen processes wait for somebody to thaw them: the next start does
+        assert eventually(lambda: not [process for process in processes if process.alive])
+    successor = Server(tmp_path / "data")
+    try:
+        assert eventually(lambda: not [process for process in processes if process.alive])
+        assert invoke(successor.client(), "idle", 0)[0] == 0
+    finally:
+        assert successor.stop() == 0
+    assert not groups(server.data_dir)
+    assert eventually(lambda: not loop_devices(server.data_dir))
+
+
+def test_what_ends_while_the_server_runs_leaves_it_nothing_to_hold(server: Server) -> None:
+    """Functions that crash, sandboxes and zygotes that are killed, versions that are replaced: over and over."""
+    client = server.client()
+    create(client, "crash", "import os\ndef handler(event, context):\n    os._exit(1)\n")
+    create(client, "f", BUSY)
+
+    def round_of_ends() -> None:
+        assert invoke(client, "crash")[1]["FunctionError"] == "Unhandled"
+        assert invoke(client, "f", 0)[0] == 0
+        for pid in zygotes(server):
+            for process in family(pid):
+                os.kill(process.pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
+        assert eventually(lambda: "FunctionError" not in invoke(client, "f", 0)[1])
+        client.update_function_configuration(
+            FunctionName="f", Environment={"Variables": {"ROUND": os.urandom(4).hex()}}
+        )
+        client.get_waiter("function_updated_v2").wait(FunctionName="f")
+        assert invoke(client, "f", 0)[0] == 0
+
+    def settled() -> tuple[int, int, int]:
+        return descriptors(server.process.pid), len(groups(server.data_dir)), len(loop_devices(server.data_dir))
+
+    round_of_ends()
+    round_of_ends()
+    counts: list[tuple[int, int, int]] = []
+    assert eventually(lambda: counts.append(settled()) or (len(counts) > 25 and len(set(counts[-20:])) == 1))
+    for _ in range(3):
+        round_of_ends()
+    before = counts[-1]
+    assert eventually(lambda: all(now <= then + 1 for now, then in zip(settled(), before, strict=True))), (
+        before,
+        settled(),
+    )
