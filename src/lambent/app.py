@@ -47,11 +47,14 @@ from lambent.engine.operations import Invocations
 from lambent.engine.preparation import Preparer
 from lambent.engine.runtimes import Missing, Runtimes
 from lambent.engine.sandbox import Driver, SandboxError
+from lambent.services.ecr.names import Registry
+from lambent.services.ecr.service import Ecr
+from lambent.services.ecr.store import MIGRATIONS as ECR_MIGRATIONS
 from lambent.services.iam.simulation import PolicySimulator
 from lambent.wire import models
 from lambent.wire.gateway import Gateway
 from lambent.wire.operations import Operations
-from lambent.wire.sigv4 import Accounts
+from lambent.wire.sigv4 import DEFAULT_ACCOUNT, Accounts
 
 _log = logging.getLogger("lambent")
 _KEY_LETTERS = string.ascii_uppercase + string.digits
@@ -100,7 +103,7 @@ class App:
         db = SqliteDatabase(data / "lambent.db")
         self._on_stop(db.close)
         modules = (jobs_module, store_module, resources_module, layer_store, alias_store)
-        await migrate(db, [step for module in modules for step in module.MIGRATIONS])
+        await migrate(db, [*(step for module in modules for step in module.MIGRATIONS), *ECR_MIGRATIONS])
         blobs = LocalBlobs(data / "blobs")
         trees = await asyncio.to_thread(Trees, data / "trees")
         self._on_stop(trees.close)
@@ -153,12 +156,18 @@ class App:
         layers.register(operations)
         register(operations, db, store, aliases, signing, self._clock)
         PolicySimulator().register(operations)
+        registry = Registry(DEFAULT_ACCOUNT, config.region)
+        ecr = Ecr(db, LocalBlobs(data / "registry"), self._clock, key, registry)
+        ecr.register(operations)
+        ecr.start()
+        self._on_stop(ecr.stop)
         Versions(store).register(operations)
         Aliases(store, aliases, self._clock).register(operations)
         Invocations(store, aliases, invoker, self._clock).register(operations)
         gateway = Gateway(operations, self._clock, self._accounts, config.region)
         own = Endpoints(self._clock, invoker, runtimes, logs, store, self._driver.name)
         own.mount(gateway)
+        gateway.host(ecr.registry)
         gateway.route(PREFIX, lambda request: functions.download(request.path, request.query))
         endpoint = await self._listen(gateway)
         self._warm(store, preparer, runtimes)

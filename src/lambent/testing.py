@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from datetime import UTC, datetime
 
-from lambent.base.blobs import BlobMissing
+from lambent.base.blobs import BlobDamaged, BlobMissing, BlobWriter
 
 
 class FakeClock:
@@ -44,6 +45,31 @@ class FakeClock:
         return hashlib.shake_256(self._drawn.to_bytes(8, "big")).digest(nbytes)
 
 
+class _MemoryWriter:
+    def __init__(self, blobs: MemoryBlobs) -> None:
+        self._blobs = blobs
+        self._data = b""
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self._data).hexdigest()
+
+    async def write(self, data: bytes) -> None:
+        self._data += data
+
+    async def commit(self, digest: str | None = None) -> str:
+        if digest not in (None, self.digest):
+            raise BlobDamaged(f"what was written has the digest {self.digest}, not {digest}")
+        return await self._blobs.put(self._data)
+
+    async def discard(self) -> None:
+        self._data = b""
+
+
 class MemoryBlobs:
     """`Blobs` that are gone with the process."""
 
@@ -61,13 +87,19 @@ class MemoryBlobs:
         except KeyError:
             raise BlobMissing(digest) from None
 
-    async def stream(self, digest: str) -> AsyncIterator[bytes]:
-        data = await self.get(digest)
-        for start in range(0, len(data), 1 << 16):
-            yield data[start : start + (1 << 16)]
+    async def stream(self, digest: str, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        data = (await self.get(digest))[start:stop]
+        for place in range(0, len(data), 1 << 16):
+            yield data[place : place + (1 << 16)]
 
     async def exists(self, digest: str) -> bool:
         return digest in self._blobs
+
+    async def writer(self) -> BlobWriter:
+        return _MemoryWriter(self)
+
+    def holding(self, digest: str) -> contextlib.AbstractAsyncContextManager[None]:
+        return contextlib.nullcontext()
 
     async def collect(self, keep: Callable[[], Collection[str]], among: Iterable[str] | None = None) -> list[str]:
         kept = keep()

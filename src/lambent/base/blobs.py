@@ -12,11 +12,13 @@ import asyncio
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
-from lambent.base.files import ASIDE, sync_directory, write_durably
+from lambent.base.files import ASIDE, sync_directory, write_all, write_durably
 from lambent.base.retention import Retention
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -31,19 +33,49 @@ class BlobDamaged(Exception):
     """What is stored does not have the digest it is stored under."""
 
 
+class BlobWriter(Protocol):
+    """A blob on its way in. What is not committed goes at the next start, if nobody discards it before."""
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+
+    @property
+    def digest(self) -> str:
+        """Of what has been written so far."""
+
+    async def write(self, data: bytes) -> None:
+        """Append; the data is on disk or in the kernel's hands when it returns."""
+
+    async def commit(self, digest: str | None = None) -> str:
+        """Store it; its digest once it is durable. Raises BlobDamaged, and discards it, when it is not `digest`."""
+
+    async def discard(self) -> None:
+        """Give it up. No harm after a commit."""
+
+
 class Blobs(Protocol):
     """Digests are 64 lower-case hexadecimal digits; anything else is a blob that is missing."""
 
     async def put(self, data: bytes) -> str:
         """Store `data`; its digest once it is durable. Storing the same again costs nothing."""
 
+    async def writer(self) -> BlobWriter:
+        """A blob that comes in pieces and is never whole in memory."""
+
     async def get(self, digest: str) -> bytes:
         """The whole blob, checked against its digest. Raises BlobMissing or BlobDamaged."""
 
-    def stream(self, digest: str) -> AsyncIterator[bytes]:
-        """The blob in pieces; goes on to its end though it be collected meanwhile. Raises BlobMissing."""
+    def stream(self, digest: str, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """The blob, from byte `start` to before `stop`, in pieces. Raises BlobMissing.
+
+        Goes on to its end though it be collected meanwhile.
+        """
 
     async def exists(self, digest: str) -> bool: ...
+
+    def holding(self, digest: str) -> AbstractAsyncContextManager[None]:
+        """While it is open, `collect` does not remove this blob; opening it waits for one that is removing it."""
 
     async def collect(self, keep: Callable[[], Collection[str]], among: Iterable[str] | None = None) -> list[str]:
         """Remove the blobs that `keep()` does not hold, all of them or those `among`; the digests that went.
@@ -76,6 +108,9 @@ class LocalBlobs:
             await asyncio.to_thread(self._write, self.path(digest), data)
         return digest
 
+    async def writer(self) -> BlobWriter:
+        return await asyncio.to_thread(_FileWriter, self._root, self._retention)
+
     def _write(self, path: Path, data: bytes) -> None:
         if path.exists():  # renamed into place by a put that may not have synced the directory yet
             sync_directory(self._root)
@@ -94,19 +129,28 @@ class LocalBlobs:
             raise BlobDamaged(f"{self._root / digest} does not have the content it was stored with")
         return data
 
-    async def stream(self, digest: str) -> AsyncIterator[bytes]:
+    async def stream(self, digest: str, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         try:
             file = await asyncio.to_thread(open, self.path(digest), "rb", 0)
         except FileNotFoundError:
             raise BlobMissing(digest) from None
         try:
-            while piece := await asyncio.to_thread(file.read, _CHUNK):
+            file.seek(start)
+            position = start
+            while stop is None or position < stop:
+                piece = await asyncio.to_thread(file.read, _CHUNK if stop is None else min(_CHUNK, stop - position))
+                if not piece:
+                    break
+                position += len(piece)
                 yield piece
         finally:
             file.close()
 
     async def exists(self, digest: str) -> bool:
         return bool(DIGEST.fullmatch(digest)) and await asyncio.to_thread((self._root / digest).exists)
+
+    def holding(self, digest: str) -> AbstractAsyncContextManager[None]:
+        return self._retention.making(digest)
 
     async def collect(self, keep: Callable[[], Collection[str]], among: Iterable[str] | None = None) -> list[str]:
         present = await asyncio.to_thread(self._present, among)
@@ -123,3 +167,53 @@ class LocalBlobs:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+class _FileWriter:
+    """A `BlobWriter` on a file beside the blobs. Its methods are called one after another, never at once."""
+
+    def __init__(self, root: Path, retention: Retention) -> None:
+        self.size = 0
+        self._root = root
+        self._retention = retention
+        self._aside = root / (ASIDE + secrets.token_hex(8))
+        self._hash = hashlib.sha256()
+        fd = os.open(self._aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._file = open(fd, "wb", buffering=0)  # noqa: SIM115  it stays open between requests
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    async def write(self, data: bytes) -> None:
+        await asyncio.to_thread(self._append, data)
+        self.size += len(data)
+
+    def _append(self, data: bytes) -> None:
+        self._hash.update(data)
+        write_all(self._file, data)
+
+    async def commit(self, digest: str | None = None) -> str:
+        found = self.digest
+        if digest is not None and found != digest:
+            await self.discard()
+            raise BlobDamaged(f"what was written has the digest {found}, not {digest}")
+        async with self._retention.making(found):
+            await asyncio.to_thread(self._settle, self._root / found)
+        return found
+
+    def _settle(self, path: Path) -> None:
+        if path.exists():
+            self._close()
+        else:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._aside.rename(path)
+        sync_directory(self._root)
+
+    async def discard(self) -> None:
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._file.close()
+        self._aside.unlink(missing_ok=True)

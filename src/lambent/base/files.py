@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from io import RawIOBase
 from pathlib import Path
 
 ASIDE = ".new-"  # what is being written; a crash leaves it behind, the next start removes it
@@ -16,9 +17,7 @@ def write_durably(path: Path, data: bytes) -> None:
     fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with open(fd, "wb", buffering=0) as file:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[file.write(rest) :]
+            write_all(file, data)
             os.fsync(fd)
         aside.rename(path)
     except BaseException:
@@ -26,6 +25,13 @@ def write_durably(path: Path, data: bytes) -> None:
             aside.unlink()
         raise
     sync_directory(path.parent)
+
+
+def write_all(file: RawIOBase, data: bytes) -> None:
+    """Write the whole of `data` to an unbuffered file, which may take less at a time."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
 
 
 def sync_directory(directory: Path) -> None:

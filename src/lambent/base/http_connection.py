@@ -326,13 +326,14 @@ class Connection(asyncio.Protocol):
         elif not self._parsing:
             self._advance()
 
-    def start_stream(self, request: Request, response: Response) -> ResponseStream | None:
+    def start_stream(self, request: Request, response: Response, length: int | None = None) -> ResponseStream | None:
         """Write the head of an answer whose body follows."""
-        chunked = self._parser.get_http_version() == "1.1"
-        if not chunked:
+        chunked = length is None and self._parser.get_http_version() == "1.1"
+        if length is None and not chunked:
             self._keep_alive = False  # the end of the connection is the end of the body
         closing = not self._keep_alive or self._listener.stopping
-        lines = (_CHUNKS if chunked else "") + (_CLOSE if closing else self._connection_line)
+        framing = _CHUNKS if chunked else ("" if length is None else f"Content-Length: {length}\r\n")
+        lines = framing + (_CLOSE if closing else self._connection_line)
         transport = self._transport
         if request.method == "HEAD" or response.status in BODILESS or transport is None or transport.is_closing():
             self.answer(request, response)
@@ -344,7 +345,7 @@ class Connection(asyncio.Protocol):
             self.answer(request, _FAILED)
             return None
         transport.write(head)
-        self._stream = ResponseStream(self, chunked=chunked)
+        self._stream = ResponseStream(self, chunked=chunked, length=length)
         return self._stream
 
     def end_stream(self) -> None:

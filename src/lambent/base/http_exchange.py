@@ -36,7 +36,7 @@ class Answerer(Protocol):
     """A connection, as an exchange sees it."""
 
     def answer(self, request: Request, response: Response) -> None: ...
-    def start_stream(self, request: Request, response: Response) -> ResponseStream | None: ...
+    def start_stream(self, request: Request, response: Response, length: int | None) -> ResponseStream | None: ...
     def close(self) -> None: ...
 
 
@@ -76,13 +76,15 @@ class Exchange:
             self._connection = None
             connection.answer(self.request, response)
 
-    def stream(self, response: Response) -> ResponseStream | None:
+    def stream(self, response: Response, length: int | None = None) -> ResponseStream | None:
         """Answer with a body that follows piece by piece: `response` without its own. None: nobody listens any more.
+
+        `length`: its bytes where they are known, and else it is sent in chunks.
 
         `on_close` is still called when the client leaves, until the stream has ended.
         """
         connection, self._connection = self._connection, None
-        return connection.start_stream(self.request, response) if connection is not None else None
+        return connection.start_stream(self.request, response, length) if connection is not None else None
 
     def client_left(self, *, for_good: bool) -> bool:
         """Note that the client is gone or, not `for_good`, that it sends nothing more. True: nobody answers now.

@@ -45,23 +45,30 @@ class Sender(Protocol):
 class ResponseStream:
     """The body of an answer whose head has been sent."""
 
-    __slots__ = ("_chunked", "_room", "_sender")
+    __slots__ = ("_chunked", "_left", "_room", "_sender")
 
-    def __init__(self, sender: Sender, *, chunked: bool) -> None:
+    def __init__(self, sender: Sender, *, chunked: bool, length: int | None = None) -> None:
+        """`length`: bytes that the head has promised."""
         self._sender: Sender | None = sender
         self._chunked = chunked
+        self._left = length
         self._room: asyncio.Future[None] | None = None
 
     async def write(self, data: bytes) -> None:
         """Send a piece; returns when another may follow. Once the client has left, pieces are thrown away."""
         if self._sender is None or not data:
             return
+        if self._left is not None:
+            self._left -= len(data)
         if not self._sender.send((b"%x\r\n" % len(data), data, b"\r\n") if self._chunked else (data,)):
             self._room = asyncio.get_running_loop().create_future()
             await self._room
 
     def end(self) -> None:
-        """The body is complete."""
+        """The body is complete. One that has another length than promised is cut."""
+        if self._left:
+            self.abort()
+            return
         sender, self._sender = self._sender, None
         if sender is not None:
             if self._chunked:

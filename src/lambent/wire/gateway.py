@@ -10,12 +10,12 @@ import logging
 import re
 import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from lambent.base.clock import Clock
-from lambent.base.http import Exchange, Request, Response
+from lambent.base.http import Application, Exchange, Request, Response
 from lambent.wire import bodies, eventstream, origins, parser, router, serializer, sigv4, validator
 from lambent.wire.errors import AwsError, not_built
 from lambent.wire.operations import Caller, Context, Operations
@@ -55,6 +55,13 @@ def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
 
 
+class Guest(Application, Protocol):
+    """Another HTTP application on the same endpoint: the container registry's protocol is not AWS's."""
+
+    def claims(self, request: Request) -> bool:
+        """Whether the request is for it. Asked of every request: costs next to nothing."""
+
+
 class Gateway:
     """An HTTP application that speaks AWS."""
 
@@ -67,11 +74,19 @@ class Gateway:
         self._accounts = accounts or Accounts()
         self._region = region
         self._own: list[tuple[str, OwnHandler]] = []
+        self._guests: list[Guest] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     def route(self, prefix: str, handler: OwnHandler) -> None:
         """Answer the paths below `prefix` (under `/_lambent/`) by `handler`."""
         self._own.append((prefix, handler))
+
+    def host(self, guest: Guest) -> None:
+        """Hand the requests that `guest` claims over to it."""
+        self._guests.append(guest)
+
+    def _guest(self, request: Request) -> Guest | None:
+        return next((guest for guest in self._guests if guest.claims(request)), None)
 
     # The HTTP application
 
@@ -79,10 +94,14 @@ class Gateway:
         if reason := origins.refusal(request):
             error = AwsError("AccessDeniedException", reason, status=403)
             return serializer.serialize_error(None, error, self._clock.uuid())
+        if guest := self._guest(request):
+            return guest.admit(request)
         request.body_limit = _limit(request.path)[0]
         return None
 
     def too_large(self, request: Request) -> Response:
+        if guest := self._guest(request):
+            return guest.too_large(request)
         limit, name = _limit(request.path)
         suffix = f" for the {name} operation" if name else ""
         message = f"Request must be smaller than {limit} bytes{suffix}"
@@ -94,6 +113,9 @@ class Gateway:
         return serializer.serialize_error(None, error, self._clock.uuid())
 
     def handle(self, exchange: Exchange) -> None:
+        if guest := self._guest(exchange.request):
+            guest.handle(exchange)
+            return
         task = asyncio.get_running_loop().create_task(self._answer(exchange))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
