@@ -48,7 +48,7 @@ class HttpServer:
         self.app = app
         self.max_header_bytes = max_header_bytes
         self.stopping = False
-        self._max_connections = max_connections
+        self.max_connections = max_connections
         self._idle_timeout = idle_timeout
         self._connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
@@ -102,7 +102,7 @@ class HttpServer:
         self._connections.add(connection)
         if self.stopping:  # accepted by the kernel before the listener closed
             connection.close()
-        elif self._max_connections is not None and len(self._connections) > self._max_connections:
+        elif self.max_connections is not None and len(self._connections) > self.max_connections:
             connection.abort()
         elif self._idle_timeout is not None and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._idle_timeout, self._tick)

@@ -5,23 +5,38 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 
 from lambent.base.clock import Clock
 from lambent.base.http import HttpServer, Sink
 from lambent.control.records import Function
-from lambent.engine.failures import describe_exit, platform_error, timed_out, too_large, unanswered
+from lambent.engine.extensions import Extension, Refused, Registry
+from lambent.engine.extensions_api import ExtensionsApi, invoke_event
+from lambent.engine.failures import (
+    describe_exit,
+    describe_extension_exit,
+    is_crash,
+    platform_error,
+    timed_out,
+    too_large,
+    unanswered,
+)
+from lambent.engine.init_phase import INIT_SECONDS, InitPhase
 from lambent.engine.invocation import Invocation, Outcome
-from lambent.engine.output import Output
-from lambent.engine.reports import reports_for
+from lambent.engine.platform_events import PlatformEvents
+from lambent.engine.platform_records import Subject
+from lambent.engine.processes import Processes
 from lambent.engine.runtime_api import RuntimeApi
 from lambent.engine.runtimes import Runtime
-from lambent.engine.sandbox import Assignment, Exit, Sandbox, SandboxError
-from lambent.engine.variables import environment
+from lambent.engine.sandbox import Assignment, Exit, Launch, Sandbox, SandboxError
+from lambent.engine.shutdown import FAILURE, SPINDOWN, TIMEOUT
+from lambent.engine.telemetry import TELEMETRY_API, Subscription, Telemetry
+from lambent.engine.telemetry_buffer import Allowance
+from lambent.engine.variables import environment, extension_environment
 
-INIT_SECONDS = 10.0  # AWS's cap on the init phase of an on-demand environment
 RUNTIME_CONNECTIONS = 8  # of one runtime; clients use one or two, and each can hold tens of megabytes of the server
+EXTENSION_CONNECTIONS = 2  # more for every external extension: one may be parked, one at work
 FREEZE_SECONDS = 0.01  # an idle environment that gets no further event within this time is frozen
 
 _log = logging.getLogger("lambent.environment")
@@ -31,16 +46,18 @@ class State(StrEnum):
     STARTING = "starting"  # the init phase
     IDLE = "idle"  # /next is parked
     BUSY = "busy"  # an event is with the runtime
-    FINISHING = "finishing"  # answered; the runtime has not come back for the next event
+    FINISHING = "finishing"  # answered; the runtime or an extension has not come back for the next event
+    SHUTDOWN = "shutdown"  # the runtime and its extensions are being ended
     STALE = "stale"  # the runtime is gone or has overstayed; the sandbox can have a fresh one
     DEAD = "dead"
 
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.STARTING: frozenset({State.IDLE, State.STALE, State.DEAD}),
-    State.IDLE: frozenset({State.BUSY, State.STALE, State.DEAD}),
-    State.BUSY: frozenset({State.FINISHING, State.STALE, State.DEAD}),
-    State.FINISHING: frozenset({State.IDLE, State.STALE, State.DEAD}),
+    State.STARTING: frozenset({State.IDLE, State.SHUTDOWN, State.STALE, State.DEAD}),
+    State.IDLE: frozenset({State.BUSY, State.SHUTDOWN, State.STALE, State.DEAD}),
+    State.BUSY: frozenset({State.FINISHING, State.SHUTDOWN, State.STALE, State.DEAD}),
+    State.FINISHING: frozenset({State.IDLE, State.SHUTDOWN, State.STALE, State.DEAD}),
+    State.SHUTDOWN: frozenset({State.STALE, State.DEAD}),
     State.STALE: frozenset({State.STARTING, State.DEAD}),
     State.DEAD: frozenset(),
 }
@@ -62,8 +79,12 @@ class Environment:
         write_log: Callable[[str], None],
         credentials: Mapping[str, str],
         changed: Changed,
+        allowance: Allowance | None = None,
     ) -> None:
-        """`changed` is called on the loop after every change of state."""
+        """`changed` is called on the loop after every change of state.
+
+        `allowance` bounds the telemetry that all environments of a server hold back together.
+        """
         self.function = function
         self.runtime = runtime
         self.state = State.STARTING
@@ -75,19 +96,43 @@ class Environment:
         self._write_log = write_log
         self._credentials = credentials
         self._changed = changed
-        self._reports = reports_for(function, clock)
-        self._output = Output(sandbox.log_fd, self._printed)
         self._loop = asyncio.get_running_loop()
-        self._api = HttpServer(RuntimeApi(self), max_connections=RUNTIME_CONNECTIONS)
+        parse = function.logging.log_format == "JSON"
+        self._telemetry = Telemetry(clock, sandbox.open_socket, parse=parse, allowance=allowance)
+        self._processes = Processes(sandbox, clock, self._telemetry, take=self._printed, exited=self._exited)
+        self._events = PlatformEvents(self._subject(), clock, self._telemetry, self._log)
+        api = RuntimeApi(self, ExtensionsApi(self, clock.uuid).routes)
+        self._api = HttpServer(api, max_connections=RUNTIME_CONNECTIONS)
         self._give: Callable[[Invocation], None] | None = None
         self._current: Invocation | None = None
+        self._held: tuple[Invocation, Outcome] | None = None
+        """What has been answered while an extension is still at work: its report comes when all are done."""
         self._timeout: asyncio.TimerHandle | None = None
-        self._freezing: asyncio.TimerHandle | None = None
-        self._init: asyncio.Future[Outcome | None] = self._loop.create_future()
-        self._init_started = 0.0
+        self._freezing: asyncio.TimerHandle | None = None  # looks whether it is time; a busy environment keeps it
+        self._frozen = False
+        self.extensions = Registry()
+        self._init = InitPhase("init", clock, self._processes, self._events, self.extensions)
         self.init_seconds: float | None = None
         """Seconds of the init phase, until the first invocation has reported it."""
         self._reaction: asyncio.Task[None] | None = None
+        self._end: asyncio.Task[None] | None = None
+
+    def _subject(self) -> Subject:
+        arn = f"arn:aws:lambda:{self.function.key.region}::runtime:{runtime_hash(self.runtime)}"
+        return Subject(self.function, "on-demand", self.runtime.build, arn, self.log_stream)
+
+    def _assignment(self) -> Assignment:
+        function = self.function
+        variables = environment(function, self.runtime, self.log_stream, self._credentials)
+        return Assignment(
+            code=function.code_digest,
+            layers=tuple(layer.digest for layer in function.layers),
+            environment=variables,
+            memory=function.memory_size,
+            ephemeral_storage=function.ephemeral_storage,
+            extension_environment=extension_environment(variables) if function.layers else {},
+            command=self.runtime.fresh_start(variables),
+        )
 
     @property
     def id(self) -> str:
@@ -95,7 +140,7 @@ class Environment:
 
     @property
     def frozen(self) -> bool:
-        return self.state is State.IDLE and self._freezing is None
+        return self._frozen and self.state is State.IDLE
 
     @property
     def pending(self) -> Invocation | None:
@@ -118,63 +163,92 @@ class Environment:
     # The init phase
 
     async def start(self) -> Outcome | None:
-        """Mount the function, start its runtime, and wait until it asks for its first event.
+        """Mount the function, start its extensions and its runtime, and wait until all ask for their first event.
 
-        None when it did, else how it failed. A failed environment is STALE.
+        None when they did, else how it failed. A failed environment is STALE.
         """
-        self._init_started = self._clock.monotonic()
-        self._sandbox.on_exit(self._exited)
-        self._output.open()
         await self._api.start_on(self._sandbox.listener)
-        arn = f"arn:aws:lambda:{self.function.key.region}::runtime:{runtime_hash(self.runtime)}"
-        self._log(self._reports.init_start(self.runtime.build, arn), None)
-        function = self.function
-        variables = environment(function, self.runtime, self.log_stream, self._credentials)
-        assignment = Assignment(
-            code=function.code_digest,
-            layers=tuple(layer.digest for layer in function.layers),
-            environment=variables,
-            memory=function.memory_size,
-            ephemeral_storage=function.ephemeral_storage,
-            command=self.runtime.fresh_start(variables),
-        )
-        await self._sandbox.assign(assignment)
-        return await self._await_init("init", INIT_SECONDS)
+        assignment = self._assignment()
+        return await self._initialise("init", INIT_SECONDS, lambda: self._sandbox.assign(assignment))
 
     async def restart(self, seconds: float) -> Outcome | None:
         """Run the init phase again in the same sandbox; `seconds` bounds it, as it now counts as invoke time."""
         self._enter(State.STARTING)
-        self._init = self._loop.create_future()
-        self._init_started = self._clock.monotonic()
-        await self._sandbox.restart()
-        return await self._await_init("invoke", seconds)
+        return await self._initialise("invoke", seconds, self._sandbox.restart)
 
-    async def _await_init(self, phase: str, seconds: float) -> Outcome | None:
-        try:
-            failure = await asyncio.wait_for(asyncio.shield(self._init), seconds)
-        except TimeoutError:
-            failure = Outcome(b"", "Unhandled", None, "timeout")
-        duration = self._clock.monotonic() - self._init_started
-        if failure is None:
-            self.init_seconds = duration if phase == "init" else None
-            return None
-        self._output.drain()
-        await self._stop_runtime()
-        self._log(self._reports.init_report(duration, phase, failure), self._current)
+    async def _initialise(
+        self, phase: str, seconds: float, begin: Callable[[], Awaitable[Sequence[Launch]]]
+    ) -> Outcome | None:
+        async def counted() -> Sequence[Launch]:
+            launches = await begin()
+            self._api.max_connections = RUNTIME_CONNECTIONS + EXTENSION_CONNECTIONS * len(launches)
+            return launches
+
+        self._telemetry.begin()
+        self.extensions = Registry()
+        self._init = InitPhase(phase, self._clock, self._processes, self._events, self.extensions)
+        failure = await self._init.run(counted, seconds, self._request_id)
+        if failure is not None and self.state is not State.DEAD:
+            await self._init_failed(failure)
         return failure
 
-    async def _stop_runtime(self) -> None:
+    async def _init_failed(self, failure: Outcome) -> None:
         self._give = None
-        await self._sandbox.stop_runtime()
-        self._output.drain()
+        self._processes.drain()
+        if self.extensions.members:
+            self._init_over(failure)
+            await self._shut_down(TIMEOUT if failure.status == "timeout" else FAILURE)
+            return
+        await self._processes.stop()
+        self._init_over(failure)
         if self.state is not State.DEAD:
             self._enter(State.STALE)
 
+    def _init_over(self, failure: Outcome | None) -> None:
+        """Nobody can register or subscribe from here on."""
+        seconds = self._init.report(failure, self._current)
+        self.init_seconds = seconds if failure is None and self._init.name == "init" else None
+        self.extensions.open = False
+        self._telemetry.close()
+
     def init_failed(self, error_type: str, body: bytes) -> bool:
-        if self._init.done():
-            return False
-        self._init.set_result(Outcome(body, "Unhandled", error_type, "error"))
-        return True
+        return self._init.fail(Outcome(body, "Unhandled", error_type, "error"))
+
+    # Extensions
+
+    def extension_registered(self) -> None:
+        self._processes.extension_registered()
+
+    def extension_ready(self) -> None:
+        self._settle()
+
+    def subscribe(self, extension: Extension, subscription: Subscription) -> None:
+        name = "Telemetry" if subscription.api == TELEMETRY_API else "Logs"
+        if not self._telemetry.open:
+            raise Refused(f"{name}.SubscriptionClosed", f"{name} API subscription is closed already")
+        former = self._telemetry.subscription(extension.name)
+        if former is not None and former.api != subscription.api:
+            raise Refused(f"{name}.SubscriptionClosed", "The extension has subscribed using the other API already")
+        self._telemetry.subscribe(extension.name, subscription)
+        if former != subscription:
+            self._events.subscribed(extension.name, subscription)
+
+    def _settle(self) -> None:
+        """A phase ends when the runtime and every extension have asked for their next event."""
+        if self._give is None or self.extensions.busy:
+            return
+        if self.state is State.STARTING:
+            if self._init.over:
+                return  # it has failed already
+            self._init_over(None)
+            self._init.succeed()
+        elif self.state is not State.FINISHING:
+            return
+        self._report_held()
+        self.idle_since = self._clock.monotonic()
+        if self._freezing is None:
+            self._freezing = self._loop.call_later(FREEZE_SECONDS, self._freeze)
+        self._enter(State.IDLE)
 
     # Invocations
 
@@ -183,15 +257,15 @@ class Environment:
         give, self._give = self._give, None
         if self.state is not State.IDLE or give is None:
             raise RuntimeError(f"an environment that is {self.state} takes no event")
-        if self._freezing is not None:
-            self._freezing.cancel()
-            self._freezing = None
-        self._sandbox.thaw()
+        if self._frozen:
+            self._thaw()
         self._enter(State.BUSY)
         self.begin(invocation)
         remaining = invocation.deadline_epoch - self._clock.time()
         self._timeout = self._loop.call_later(remaining, self._overdue)
         give(invocation)
+        if self.extensions.members:
+            self.extensions.invoke(invoke_event(invocation))
 
     def begin(self, invocation: Invocation) -> None:
         """The invocation's clock starts here, unless a repeated init phase was already part of it."""
@@ -199,25 +273,37 @@ class Environment:
         if not invocation.started:
             invocation.started = self._clock.monotonic()
             invocation.deadline_epoch = self._clock.time() + self.function.timeout
-            self._log(self._reports.start(invocation), invocation)
+            self._events.start(invocation)
 
     def runtime_ready(self, give: Callable[[Invocation], None]) -> None:
         self._give = give
-        if not self._init.done():
-            self._init.set_result(None)
         if self.state is State.BUSY and self._current is not None:
             # The runtime asks for more without having answered: nothing will ever answer this one.
             self._conclude(unanswered(self._current))
-        if self.state in (State.STARTING, State.FINISHING):
-            self.idle_since = self._clock.monotonic()
-            self._freezing = self._loop.call_later(FREEZE_SECONDS, self._freeze)
-            self._enter(State.IDLE)
+        if self.state is State.STARTING and not self._init.over:
+            self.extensions.open = False
+            self._events.init_runtime_done(self._init.name, None)
+        elif self._held is not None:
+            self._events.runtime_done(*self._held, self._clock.monotonic())
+        self._settle()
 
     def _freeze(self) -> None:
         self._freezing = None
-        if self.state is State.IDLE:
-            self._output.drain()
-            self._sandbox.freeze()
+        if self.state is not State.IDLE:
+            return  # it looks again when all have come back
+        left = self.idle_since + FREEZE_SECONDS - self._clock.monotonic()
+        if left > 0:
+            self._freezing = self._loop.call_later(left, self._freeze)
+            return
+        self._processes.drain()
+        self._telemetry.pause()
+        self._sandbox.freeze()
+        self._frozen = True
+
+    def _thaw(self) -> None:
+        self._frozen = False
+        self._sandbox.thaw()
+        self._telemetry.resume()
 
     def _waits_for(self, request_id: str) -> bool:
         current = self._current
@@ -248,24 +334,44 @@ class Environment:
         return self.runtime_answered(request_id, platform_error(request_id, error_type, message, "error"))
 
     def _conclude(self, outcome: Outcome, state: State = State.FINISHING) -> None:
-        """Settle the current invocation, write its last lines, and go on to `state`."""
+        """Settle the current invocation and go on to `state`. Its report waits for extensions that are at work."""
         invocation = self._current
+        if invocation is None:
+            return
+        self._processes.drain()
+        invocation.answered = self._clock.monotonic()
+        if self.extensions.members and state is State.FINISHING and self.state is State.BUSY:
+            self._held = (invocation, outcome)
+            self._current = None
+            if invocation.tail is None:  # else the answer holds the report
+                invocation.finish(outcome)
+        else:
+            self._events.runtime_done(invocation, outcome, invocation.answered)
+            self._report(invocation, outcome, invocation.answered)
+        if self.state is State.BUSY:
+            self._enter(state)
+
+    def _report_held(self, failure: Outcome | None = None) -> None:
+        """The invoke phase of what was answered before is over; `failure`: an extension has spoilt its end."""
+        if self._held is None:
+            return
+        (invocation, outcome), self._held = self._held, None
+        self._processes.drain()
+        self._report(invocation, failure or outcome, self._clock.monotonic(), outcome)
+
+    def _report(self, invocation: Invocation, outcome: Outcome, ended: float, answer: Outcome | None = None) -> None:
+        """Write the last lines of an invocation and answer it."""
         if self._timeout is not None:
             self._timeout.cancel()
             self._timeout = None
-        if invocation is None:
-            return
-        self._output.drain()
         self._current = None
         self.invocations += 1
-        invocation.answered = self._clock.monotonic()
-        self._log(self._reports.end(invocation), invocation)
         init_seconds, self.init_seconds = self.init_seconds, None
-        peak = self._sandbox.peak_memory()
-        self._log(self._reports.report(invocation, outcome, peak, init_seconds), invocation)
-        invocation.finish(outcome)
-        if self.state is State.BUSY:
-            self._enter(state)
+        self._events.end(invocation)
+        self._events.report(invocation, outcome, ended, self._sandbox.peak_memory(), init_seconds)
+        if outcome.error_type is not None and is_crash(outcome):
+            self._events.crashed(invocation, outcome)
+        invocation.finish(answer or outcome)
 
     def give_up(self) -> None:
         """Let go of the invocation that waits here; somebody else takes it."""
@@ -278,67 +384,114 @@ class Environment:
 
     # The ends
 
+    @property
+    def _request_id(self) -> str:
+        invocation = self._current or (self._held[0] if self._held is not None else None)
+        return invocation.request_id if invocation is not None else ""
+
     def _overdue(self) -> None:
         self._timeout = None
-        if self._current is not None and self._reaction is None:
+        if self._request_id and self._reaction is None:
             self._reaction = self._loop.create_task(self._time_out(self._current))
 
-    async def _time_out(self, invocation: Invocation) -> None:
+    async def _time_out(self, invocation: Invocation | None) -> None:
+        """The time of `invocation`, or of extensions that are busy with one that was answered, is up."""
         try:
-            await self._sandbox.stop_runtime()
+            if not self.extensions.members:
+                await self._processes.stop()
+                if invocation is self._current:
+                    self._conclude_overdue(State.STALE)
+            else:
+                self._conclude_overdue(State.SHUTDOWN)
+                await self._shut_down(TIMEOUT)
         except SandboxError as error:
             _log.error("the sandbox of %s was lost: %s", self.function.arn, error)
+            self._conclude_overdue(State.STALE)
         finally:
             self._reaction = None
-        if invocation is not self._current:
-            return
+
+    def _conclude_overdue(self, state: State) -> None:
         self._give = None
-        self._output.drain()
-        self._log(self._reports.timed_out(invocation), invocation)
-        self._conclude(timed_out(invocation), State.STALE)
+        self._processes.drain()
+        if self._current is not None:
+            self._events.timed_out(self._current)
+            self._conclude(timed_out(self._current), state)
+        elif self._held is not None:
+            self._events.timed_out(self._held[0])
+            self._report_held(timed_out(self._held[0]))
+            self._enter(state)
 
     def _exited(self, exit: Exit) -> None:
+        """The runtime or an extension has ended, and with it this generation of them."""
+        if exit.extension is None:
+            self._give = None
+        if self.state in (State.DEAD, State.STALE):
+            return
+        if exit.extension is None:
+            error_type, message = exit.error_type or "Runtime.ExitError", describe_exit(exit)
+        else:
+            error_type, message = "Extension.Crash", describe_extension_exit(exit)
+        outcome = platform_error(self._request_id, self.extensions.fatal or error_type, message)
+        if self.state is State.STARTING:
+            self._init.fail(outcome)
+            return
+        state = State.SHUTDOWN if self.extensions.members else State.STALE
+        self._conclude(outcome, state)
+        self._report_held(outcome)
+        self._enter(state)
+        if self.extensions.members and self._reaction is None:
+            self._reaction = self._loop.create_task(self._reset())
+
+    async def _reset(self) -> None:
+        try:
+            await self._shut_down(FAILURE)
+        finally:
+            self._reaction = None
+
+    async def _shut_down(self, reason: str) -> None:
+        """End the runtime and its extensions, in their own time; the sandbox can have fresh ones afterwards."""
         self._give = None
-        self._output.drain()
-        if self.state is State.DEAD:
-            return
-        request_id = self._current.request_id if self._current else ""
-        outcome = platform_error(request_id, exit.error_type or "Runtime.ExitError", describe_exit(exit))
-        if not self._init.done():
-            self._init.set_result(outcome)
-            return
-        if self._current is not None:
-            self._conclude(outcome, State.STALE)
-        elif self.state is not State.STALE:
+        self._thaw()
+        self._enter(State.SHUTDOWN)
+        try:
+            await self._processes.shut_down(reason)
+        except SandboxError as error:
+            _log.error("the sandbox of %s was lost: %s", self.function.arn, error)
+        if self.state is State.SHUTDOWN:
             self._enter(State.STALE)
 
     async def destroy(self) -> None:
         """End it all. An invocation that is still here ends with the environment."""
-        if self.state is State.DEAD:
-            return
+        if self._end is None:
+            self._end = self._loop.create_task(self._destroy())
+        await self._end
+
+    async def _destroy(self) -> None:
         for timer in (self._timeout, self._freezing):
             if timer is not None:
                 timer.cancel()
         self._timeout = self._freezing = None
-        self._output.drain()
-        self._output.close()
+        self._processes.drain()
+        failure = platform_error(self._request_id, "Sandbox.Failure", "The execution environment was shut down")
         if self._current is not None:
-            message = "The execution environment was shut down"
-            self._conclude(platform_error(self._current.request_id, "Sandbox.Failure", message), State.STALE)
-        if not self._init.done():
-            self._init.set_result(platform_error("", "Sandbox.Failure", "The execution environment was shut down"))
+            self._conclude(failure, State.STALE)
+        self._report_held()
+        self._init.fail(failure)
+        if self._reaction is not None:
+            self._reaction.cancel()
+            await asyncio.gather(self._reaction, return_exceptions=True)
+        if self.extensions.members and self.state in (State.IDLE, State.FINISHING):
+            await self._shut_down(SPINDOWN)
         self._enter(State.DEAD)
         await self._api.stop(0)
-        await self._sandbox.destroy()
+        await self._processes.destroy()
 
     # Logs
 
     def _printed(self, message: str) -> None:
-        self._log(message, self._current)
+        self._log(message, self._current or (self._held[0] if self._held is not None else None))
 
-    def _log(self, message: str | None, invocation: Invocation | None) -> None:
-        if message is None:
-            return
+    def _log(self, message: str, invocation: Invocation | None) -> None:
         self._write_log(message)
         if invocation is not None and invocation.tail is not None:
             invocation.tail.append(message)

@@ -10,8 +10,9 @@ from lambent.engine.invocation import RESPONSE_LIMIT, Invocation, Outcome
 from lambent.engine.sandbox import Exit
 
 
-def platform_error(request_id: str, error_type: str, message: str, status: str = "failure") -> Outcome:
-    """A failure that the platform reports in the function's place."""
+def platform_error(request_id: str, error_type: str, message: str, status: str | None = None) -> Outcome:
+    """A failure that the platform reports in the function's place: an "error", or its own "failure"."""
+    status = status or ("failure" if error_type.startswith("Sandbox.") else "error")
     text = f"RequestId: {request_id} Error: {message}"
     payload = orjson.dumps({"errorType": error_type, "errorMessage": text})
     return Outcome(payload, "Unhandled", error_type, status)
@@ -33,6 +34,18 @@ def describe_exit(exit: Exit) -> str:
     if exit.code == 0:
         return "Runtime exited without providing a reason"
     return f"Runtime exited with error: exit status {exit.code}"
+
+
+def is_crash(outcome: Outcome) -> bool:
+    """Whether a process has ended that should not have: the log tells of that after the report."""
+    kind = outcome.error_type or ""
+    return kind == "Runtime.ExitError" or kind.startswith("Extension.")
+
+
+def describe_extension_exit(exit: Exit) -> str:
+    if exit.code == 0:
+        return "exit code 0"
+    return describe_exit(exit).removeprefix("Runtime exited with error: ")
 
 
 def unanswered(invocation: Invocation) -> Outcome:

@@ -35,6 +35,7 @@ _STANDINGS = {
     State.IDLE: Standing.IDLE,
     State.BUSY: Standing.BUSY,
     State.FINISHING: Standing.FINISHING,
+    State.SHUTDOWN: Standing.BUSY,  # of no use to anybody, and soon stale
     State.STALE: Standing.STALE,
 }
 

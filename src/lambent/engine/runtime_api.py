@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import orjson
@@ -22,6 +22,7 @@ _READ_LIMIT = (
     32 << 20
 )  # bytes read of an answer before the connection is cut; above RESPONSE_LIMIT it is refused politely
 _MODE = b"lambda-runtime-function-response-mode"
+_OTHERS_LIMIT = 65_536  # bytes of a request to the Extensions, Telemetry or Logs API
 _JSON = ("Content-Type", "application/json")
 _ACCEPTED = Response(202, (_JSON,), b'{"status":"OK"}\n')
 
@@ -47,7 +48,7 @@ class Host(Protocol):
         """False when the init phase is over."""
 
 
-def _error(status: int, error_type: str, message: str) -> Response:
+def api_error(status: int, error_type: str, message: str) -> Response:
     body = orjson.dumps({"errorMessage": message, "errorType": error_type})
     return Response(status, (_JSON,), body)
 
@@ -71,11 +72,16 @@ def event_response(invocation: Invocation) -> Response:
 class RuntimeApi:
     """An HTTP application for one environment's listener."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, others: Mapping[str, Callable[[Exchange], None]] | None = None) -> None:
+        """`others` answer the paths that begin with their key ("/2020-01-01/")."""
         self._host = host
+        self._others = others or {}
         self._parked: Exchange | None = None
 
     def admit(self, request: Request) -> Response | None:
+        if not request.path.startswith(_PREFIX):
+            request.body_limit = _OTHERS_LIMIT
+            return None
         request.body_limit = _READ_LIMIT
         if request.headers.first.get(_MODE) == b"streaming" and (answered := _answered(request)):
             request.sink = self._host.runtime_streams(answered)
@@ -90,7 +96,7 @@ class RuntimeApi:
         return self._entity_too_large(limit)
 
     def malformed(self, reason: str) -> Response:
-        return _error(400, "InvalidRequest", reason)
+        return api_error(400, "InvalidRequest", reason)
 
     def handle(self, exchange: Exchange) -> None:
         request = exchange.request
@@ -101,15 +107,17 @@ class RuntimeApi:
             exchange.respond(self._init_error(request))
         elif path == f"{_PREFIX}ping" and request.method == "GET":
             exchange.respond(Response(200, (), b"pong"))
+        elif (other := self._others.get(path[: len(_PREFIX)])) is not None:
+            other(exchange)
         else:
-            exchange.respond(_error(404, "NotFound", f"{request.method} {path} is not part of the Runtime API"))
+            exchange.respond(api_error(404, "NotFound", f"{request.method} {path} is not part of the Runtime API"))
 
     def _invocation(self, exchange: Exchange, request: Request, rest: str) -> None:
         if rest == "next":
             if request.method == "GET":
                 self._next(exchange)
             else:
-                exchange.respond(_error(405, "MethodNotAllowed", "the next invocation is a GET"))
+                exchange.respond(api_error(405, "MethodNotAllowed", "the next invocation is a GET"))
             return
         request_id, _, action = rest.partition("/")
         if request.method == "POST" and action == "response":
@@ -117,12 +125,12 @@ class RuntimeApi:
         elif request.method == "POST" and action == "error":
             exchange.respond(self._failure(request_id, request))
         else:
-            exchange.respond(_error(404, "NotFound", f"{request.method} {rest} is not part of the Runtime API"))
+            exchange.respond(api_error(404, "NotFound", f"{request.method} {rest} is not part of the Runtime API"))
 
     def _next(self, exchange: Exchange) -> None:
         if self._parked is not None and not self._parked.closed:
             message = "State transition from Ready to Ready failed for runtime. Error: State transition is not allowed"
-            exchange.respond(_error(403, "InvalidStateTransition", message))
+            exchange.respond(api_error(403, "InvalidStateTransition", message))
             return
         self._parked = exchange
 
@@ -137,7 +145,7 @@ class RuntimeApi:
         if mode is not None and mode != b"streaming":
             message = f"Invalid function response mode: {mode.decode('latin-1')}"
             self._host.runtime_refused(request_id, "Runtime.InvalidResponseModeHeader", message)
-            return _error(400, "InvalidFunctionResponseMode", message)
+            return api_error(400, "InvalidFunctionResponseMode", message)
         if len(request.body) > RESPONSE_LIMIT:
             self._host.runtime_too_large(request_id, RESPONSE_LIMIT)
             return self._entity_too_large(RESPONSE_LIMIT)
@@ -147,7 +155,7 @@ class RuntimeApi:
             outcome = Outcome(request.body, content_type=request.headers.get("content-type") or "application/json")
         if self._host.runtime_answered(request_id, outcome):
             return _ACCEPTED
-        return _error(400, "InvalidRequestID", "Invalid request ID")
+        return api_error(400, "InvalidRequestID", "Invalid request ID")
 
     def _failure(self, request_id: str, request: Request) -> Response:
         if len(request.body) > RESPONSE_LIMIT:
@@ -156,19 +164,19 @@ class RuntimeApi:
         error_type = request.headers.get("lambda-runtime-function-error-type") or "Function.Unknown"
         if self._host.runtime_failed(request_id, error_type, request.body):
             return _ACCEPTED
-        return _error(400, "InvalidRequestID", "Invalid request ID")
+        return api_error(400, "InvalidRequestID", "Invalid request ID")
 
     def _init_error(self, request: Request) -> Response:
         error_type = request.headers.get("lambda-runtime-function-error-type") or "Runtime.Unknown"
         if self._host.init_failed(error_type, request.body):
             return _ACCEPTED
         message = "State transition from Ready to InitError failed for runtime. Error: State transition is not allowed"
-        return _error(403, "InvalidStateTransition", message)
+        return api_error(403, "InvalidStateTransition", message)
 
     @staticmethod
     def _entity_too_large(limit: int) -> Response:
         message = f"Exceeded maximum allowed payload size ({limit} bytes)."
-        return _error(413, "RequestEntityTooLarge", message)
+        return api_error(413, "RequestEntityTooLarge", message)
 
 
 def _answered(request: Request) -> str | None:

@@ -7,8 +7,8 @@ on a cold start. An OCI runtime or another machine of a cluster is a driver, not
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from lambent.engine.runtimes import Runtime
@@ -23,17 +23,30 @@ class Assignment:
     environment: Mapping[str, str]  # the runtime's whole environment
     memory: int  # MiB
     ephemeral_storage: int  # MiB of /tmp
+    extension_environment: Mapping[str, str] = field(default_factory=dict)  # what external extensions see of it
     command: tuple[str, ...] | None = None
     """What to execute, for a function that no waiting process can take. The first word may name several places,
     divided by colons: the first that is there is executed."""
 
 
 @dataclass(frozen=True, slots=True)
+class Launch:
+    """An external extension: its process runs, or why there is none."""
+
+    name: str  # of its file in /opt/extensions
+    output: int = -1
+    """Non-blocking read end of what it writes to standard output and error; whoever got it closes it."""
+    error: str = ""  # "PermissionDenied", "TooManyExtensions" or "UnknownError"
+    message: str = ""  # "fork/exec /opt/extensions/x: permission denied"
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
-    """How a runtime process ended: an exit status, or the negative number of the signal that killed it."""
+    """How the runtime or an extension ended: an exit status, or the negative number of the signal that killed it."""
 
     code: int
     out_of_memory: bool = False
+    extension: str | None = None  # the name of the extension that it was
     error_type: str = ""  # of a runtime that could not be executed at all, with
     message: str = ""  # why
 
@@ -52,16 +65,28 @@ class Sandbox(Protocol):
     """Non-blocking read end of what the runtime writes to standard output and error."""
 
     def on_exit(self, callback: Callable[[Exit], None]) -> None:
-        """Call back, on the loop, when the runtime ends without having been told to."""
+        """Call back, on the loop, when the runtime or an external extension ends, unless `stop_runtime` ended it."""
 
-    async def assign(self, assignment: Assignment) -> None:
-        """Mount the function and start its runtime. Once per sandbox."""
+    async def assign(self, assignment: Assignment) -> Sequence[Launch]:
+        """Mount the function and start its external extensions. Where there is none, start its runtime.
 
-    async def restart(self) -> None:
-        """Kill every process of the function and start a fresh runtime; `/tmp` stays."""
+        Once per sandbox. With extensions, the runtime waits for `start_runtime`.
+        """
+
+    async def start_runtime(self) -> None:
+        """Start the runtime that has waited for the extensions to register."""
+
+    async def restart(self) -> Sequence[Launch]:
+        """Kill every process of the function and start as `assign` does; `/tmp` stays."""
 
     async def stop_runtime(self) -> None:
-        """Kill every process of the function and report no exit."""
+        """Kill every process of the function, its extensions too, and report no exit."""
+
+    def terminate(self, number: int, extension: str | None = None) -> None:
+        """Send a signal to the runtime, or to one extension. What is gone already does not mind."""
+
+    async def open_socket(self) -> socket.socket:
+        """An unconnected TCP socket of the sandbox's own network; `127.0.0.1` is its loopback."""
 
     def freeze(self) -> None:
         """No process of the sandbox gets any CPU time until `thaw`. Takes microseconds."""

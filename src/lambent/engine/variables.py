@@ -47,3 +47,27 @@ def environment(
         variables["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
         variables["AWS_LAMBDA_LOG_LEVEL"] = function.logging.application_log_level or "INFO"
     return variables
+
+
+_OF_THE_RUNTIME = frozenset(
+    {
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_XRAY_CONTEXT_MISSING",
+        "AWS_XRAY_DAEMON_ADDRESS",
+        "LAMBDA_RUNTIME_DIR",
+        "LAMBDA_TASK_ROOT",
+    }
+)
+
+
+def extension_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """What an external extension sees of a runtime's `variables`.
+
+    Source: "Environment variables" of AWS's Extensions API; the runtime interface emulator hides every name with a
+    leading underscore.
+    """
+    return {
+        name: value for name, value in variables.items() if name not in _OF_THE_RUNTIME and not name.startswith("_")
+    }

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +18,12 @@ from typing import Any
 from lambent.engine.drivers import cgroups, disks, mounts, root
 from lambent.engine.drivers.zygote import Zygote
 from lambent.engine.guest import wire
-from lambent.engine.sandbox import Assignment, Exit, SandboxError
+from lambent.engine.sandbox import Assignment, Exit, Launch, SandboxError
 
 MIB = 1 << 20
 END_SECONDS = 5.0  # a killed sandbox is given to end
+
+_Answer = tuple[dict[str, Any], list[int]]  # of the init to an order: its message and descriptors
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class NamespaceSandbox:
         self._pid = 0
         self._pidfd = -1
         self._tmp: int | None = None
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[_Answer]] = deque()
         self._entrances: list[int] = []
         self._fenced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._spoiled = False  # what waits for the function has ended before it came
@@ -118,7 +120,7 @@ class NamespaceSandbox:
     def _read(self) -> None:
         while self._channel is not None:
             try:
-                message, _fds = wire.receive(self._channel)
+                message, fds = wire.receive(self._channel)
             except BlockingIOError:
                 return
             if message is None:
@@ -128,13 +130,17 @@ class NamespaceSandbox:
             elif message["op"] == "done":
                 waiter = self._waiting.popleft()
                 if not waiter.done():
-                    waiter.set_result(None)
+                    waiter.set_result((message, fds))
+                else:
+                    for fd in fds:
+                        os.close(fd)
             elif message["op"] == "exited" and self._exit is None:
                 self._spoiled = True
             elif message["op"] == "exited" and self._exit is not None:
                 self._raise_peak(message["peak"])
                 failure = message["failure"] or {"type": "", "message": ""}
-                self._exit(Exit(message["code"], self._ran_out_of_memory(), failure["type"], failure["message"]))
+                memory, extension = self._ran_out_of_memory(), message["extension"]
+                self._exit(Exit(message["code"], memory, extension, failure["type"], failure["message"]))
 
     def _ran_out_of_memory(self) -> bool:
         kills = self._group.out_of_memory()
@@ -148,7 +154,8 @@ class NamespaceSandbox:
             self._channel.close()
             self._channel = None
         error = SandboxError(f"the sandbox ended while it was being prepared: {self._last_words()}")
-        for waiter in (self._fenced, *self._waiting):
+        waiters: list[asyncio.Future[Any]] = [self._fenced, *self._waiting]
+        for waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(error)
                 waiter.exception()  # nobody may be waiting
@@ -161,18 +168,24 @@ class NamespaceSandbox:
             return os.read(self.log_fd, 4096).decode(errors="replace").strip()
         return "no message"
 
-    async def _order(self, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
+    async def _order(self, message: dict[str, Any], fds: tuple[int, ...] = ()) -> _Answer:
         if self._channel is None:
             raise SandboxError("the sandbox has ended")
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         wire.send(self._channel, message, fds)
-        await waiter
+        return await waiter
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        """An order that nobody waits for."""
+        if self._channel is not None:
+            self._waiting.append(asyncio.get_running_loop().create_future())
+            wire.send(self._channel, message)
 
     def on_exit(self, callback: Callable[[Exit], None]) -> None:
         self._exit = callback
 
-    async def assign(self, assignment: Assignment) -> None:
+    async def assign(self, assignment: Assignment) -> Sequence[Launch]:
         if self._channel is None:
             raise SandboxError("the sandbox has ended")
         self._memory = assignment.memory
@@ -190,13 +203,20 @@ class NamespaceSandbox:
             "layers": assignment.layers,
             "tmp_size": assignment.ephemeral_storage * MIB if self._means.disks is None else None,
             "fresh": assignment.command is not None,
+            "extensions": self._extensions(assignment),
             "start": json.dumps(start),
         }
         try:
-            await self._order(order, tuple(found.values()))
+            return _launches(await self._order(order, tuple(found.values())))
         finally:
             for fd in found.values():
                 os.close(fd)
+
+    def _extensions(self, assignment: Assignment) -> dict[str, Any] | None:
+        """What external extensions are started with; None where there can be none."""
+        if not assignment.layers:
+            return None
+        return {"environment": dict(assignment.extension_environment), "data_limit": self._data_limit()}
 
     async def _mounts(self, assignment: Assignment) -> dict[str, int]:
         """Where → the detached mount, as a descriptor for the caller to close, that goes there."""
@@ -216,6 +236,18 @@ class NamespaceSandbox:
             raise
         return found
 
+    async def start_runtime(self) -> None:
+        await self._order({"op": "start"})
+
+    def terminate(self, number: int, extension: str | None = None) -> None:
+        self._tell({"op": "terminate", "signal": number, "extension": extension})
+
+    async def open_socket(self) -> socket.socket:
+        _message, fds = await self._order({"op": "socket"})
+        made = socket.socket(fileno=fds[0])
+        made.setblocking(False)
+        return made
+
     def _data_limit(self) -> int | None:
         """Without cgroups a process at least cannot allocate more than the function's memory."""
         return None if self._means.groups.can_limit else self._memory * MIB
@@ -225,9 +257,9 @@ class NamespaceSandbox:
             os.close(self._tmp)
             self._tmp = None
 
-    async def restart(self) -> None:
+    async def restart(self) -> Sequence[Launch]:
         self.thaw()
-        await self._order({"op": "restart"})
+        return _launches(await self._order({"op": "restart"}))
 
     async def stop_runtime(self) -> None:
         self.peak_memory()  # the last chance to look at the processes
@@ -253,9 +285,7 @@ class NamespaceSandbox:
             self._signal(signal.SIGCONT)
 
     def _signal(self, number: int) -> None:
-        if self._channel is not None:
-            self._waiting.append(asyncio.get_running_loop().create_future())
-            wire.send(self._channel, {"op": "signal", "signal": number})
+        self._tell({"op": "signal", "signal": number})
 
     def peak_memory(self) -> int:
         charged = self._group.peak()
@@ -316,6 +346,13 @@ async def _ended(pidfd: int) -> None:
         pass  # stuck in the kernel; removing the group tries once more
     finally:
         loop.remove_reader(pidfd)
+
+
+def _launches(answer: _Answer) -> list[Launch]:
+    message, outputs = answer
+    found = message["extensions"]
+    outputs = outputs or [-1] * len(found)
+    return [Launch(one["name"], fd, one["error"], one["message"]) for one, fd in zip(found, outputs, strict=True)]
 
 
 def _host_pid(pidfd: int) -> int:

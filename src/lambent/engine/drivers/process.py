@@ -10,16 +10,46 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lambent.engine.drivers.merged import MergedLayers
+from lambent.engine.extensions import LIMIT as EXTENSION_LIMIT
 from lambent.engine.runtimes import Runtime
-from lambent.engine.sandbox import Assignment, Exit, SandboxError
+from lambent.engine.sandbox import Assignment, Exit, Launch, SandboxError
+
+_OF_THE_RUNTIME = ("LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR", "LAMBENT_LAYERS")
+
+
+class _Program:
+    """One process with a group of its own, and what tells of its end."""
+
+    def __init__(self, process: subprocess.Popen[bytes], exited: Callable[[int], None]) -> None:
+        self.pid = process.pid
+        self._process = process
+        self._told = False
+        self._exited = exited
+        self.watch = asyncio.get_running_loop().create_task(self._wait())
+
+    async def _wait(self) -> None:
+        code = await asyncio.to_thread(self._process.wait)
+        if not self._told:
+            self._exited(code)
+
+    def signal(self, number: int) -> None:
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+
+    async def kill(self) -> None:
+        """End it without a word."""
+        self._told = True
+        self.signal(signal.SIGKILL)
+        await self.watch
 
 
 class ProcessSandbox:
-    """One process group. It sees what the server sees."""
+    """The runtime and its extensions, each a process group. They see what the server sees."""
 
     def __init__(self, driver: ProcessDriver, runtime: Runtime) -> None:
         self.id = f"process-{os.urandom(4).hex()}"
@@ -31,27 +61,75 @@ class ProcessSandbox:
         self._runtime = runtime
         self._assignment: Assignment | None = None
         self._opt: Path | None = None  # what stands in for /opt
-        self._process: subprocess.Popen[bytes] | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._runtime_process: _Program | None = None
+        self._extensions: dict[str, _Program] = {}
         self._exit: Callable[[Exit], None] | None = None
 
     def on_exit(self, callback: Callable[[Exit], None]) -> None:
         self._exit = callback
 
-    async def assign(self, assignment: Assignment) -> None:
+    async def assign(self, assignment: Assignment) -> Sequence[Launch]:
         self._opt = await self._driver.layers.directory(assignment.layers)
         self._assignment = assignment
-        self._start()
+        return await self._start()
 
-    def _start(self) -> None:
+    async def _start(self) -> Sequence[Launch]:
         if self._assignment is None or self.log_fd < 0:
             raise SandboxError("the sandbox has ended")
-        inside = self._driver.places(self._runtime, self._assignment.code)
+        paths = _extensions(self._opt)
+        if len(paths) > EXTENSION_LIMIT:
+            return [Launch(path.name, -1, "TooManyExtensions", "ErrTooManyExtensions") for path in paths]
+        launches = [self._launch(path, self._assignment) for path in paths]
+        if not launches:
+            await self.start_runtime()
+        return launches
+
+    def _launch(self, path: Path, assignment: Assignment) -> Launch:
+        output, writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(output, False)
+        variables = self._environment(assignment.extension_environment, self._inside(assignment))
+        environment = {name: value for name, value in variables.items() if name not in _OF_THE_RUNTIME}
+        name = path.name
+        try:
+            process = subprocess.Popen(
+                [path],
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=writer,
+                stderr=writer,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            kind = "PermissionDenied" if isinstance(error, PermissionError) else "UnknownError"
+            reason = (error.strerror or "").lower()
+            return Launch(name, output, kind, f"fork/exec /opt/extensions/{name}: {reason}")
+        finally:
+            os.close(writer)
+        self._extensions[name] = _Program(process, lambda code: self._ended(name, code))
+        return Launch(name, output)
+
+    def _ended(self, extension: str | None, code: int) -> None:
+        if extension is None:
+            self._runtime_process = None
+        else:
+            del self._extensions[extension]
+        if self._exit is not None:
+            self._exit(Exit(code, extension=extension))
+
+    def _inside(self, assignment: Assignment) -> dict[str, str]:
+        inside = self._driver.places(self._runtime, assignment.code)
         if self._opt is not None:
             inside["/opt"] = str(self._opt)
-        environment = self._environment(self._assignment, inside)
+        return inside
+
+    async def start_runtime(self) -> None:
+        if self._assignment is None or self.log_fd < 0:
+            raise SandboxError("the sandbox has ended")
+        inside = self._inside(self._assignment)
+        environment = self._environment(self._assignment.environment, inside)
         command = self._assignment.command or self._runtime.command(environment)
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220  returns as soon as the child runs
             [_translate(argument, inside) for argument in command],
             cwd=inside["/var/task"],
             stdin=subprocess.DEVNULL,
@@ -60,12 +138,11 @@ class ProcessSandbox:
             env=environment,
             start_new_session=True,
         )
-        self._process = process
-        self._watch = asyncio.get_running_loop().create_task(self._wait(process))
+        self._runtime_process = _Program(process, lambda code: self._ended(None, code))
 
-    def _environment(self, assignment: Assignment, inside: dict[str, str]) -> dict[str, str]:
+    def _environment(self, variables: Mapping[str, str], inside: dict[str, str]) -> dict[str, str]:
         """What the function sees: the runtime's own search paths lead to where things lie on this machine."""
-        environment = dict(assignment.environment)
+        environment = dict(variables)
         for name, value in self._runtime.variables.items():
             if environment.get(name) == value:
                 environment[name] = _translate(value, inside)
@@ -81,27 +158,33 @@ class ProcessSandbox:
             environment |= {"PATH": f"{os.defpath}:{opt}/bin", "LD_LIBRARY_PATH": f"{opt}/lib", "LAMBENT_LAYERS": opt}
         return environment
 
-    async def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        code = await asyncio.to_thread(process.wait)
-        if process is self._process:
-            self._process = None
-            if self._exit is not None:
-                self._exit(Exit(code))
+    def _programs(self) -> list[_Program]:
+        runtime = [self._runtime_process] if self._runtime_process is not None else []
+        return [*runtime, *self._extensions.values()]
 
     def _signal(self, number: int) -> None:
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
+        for program in self._programs():
+            program.signal(number)
 
-    async def restart(self) -> None:
+    def terminate(self, number: int, extension: str | None = None) -> None:
+        program = self._runtime_process if extension is None else self._extensions.get(extension)
+        if program is not None:
+            program.signal(number)
+
+    async def restart(self) -> Sequence[Launch]:
         await self.stop_runtime()
-        self._start()
+        return await self._start()
 
     async def stop_runtime(self) -> None:
-        self._signal(signal.SIGKILL)
-        process, self._process = self._process, None
-        if process is not None:
-            await asyncio.to_thread(process.wait)
+        programs = self._programs()
+        self._runtime_process, self._extensions = None, {}
+        for program in programs:
+            await program.kill()
+
+    async def open_socket(self) -> socket.socket:
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        made.setblocking(False)
+        return made
 
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -110,20 +193,18 @@ class ProcessSandbox:
         self._signal(signal.SIGCONT)
 
     def peak_memory(self) -> int:
-        if self._process is None:
-            return 0
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            status = Path(f"/proc/{self._process.pid}/status").read_text()
-            return int(status.split("VmHWM:")[1].split()[0]) * 1024
-        return 0
+        total = 0
+        for program in self._programs():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                status = Path(f"/proc/{program.pid}/status").read_text()
+                total += int(status.split("VmHWM:")[1].split()[0]) * 1024
+        return total
 
     async def destroy(self) -> None:
         if self.log_fd < 0:
             return
         self._exit = None
         await self.stop_runtime()
-        if self._watch is not None:
-            await self._watch
         self.listener.close()
         os.close(self._output)
         os.close(self.log_fd)
@@ -176,6 +257,13 @@ class ProcessDriver:
 
     async def stop(self) -> None:
         await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes)))
+
+
+def _extensions(opt: Path | None) -> list[Path]:
+    """The files that are external extensions."""
+    if opt is None or not (opt / "extensions").is_dir():
+        return []
+    return sorted(path for path in (opt / "extensions").iterdir() if path.is_symlink() or not path.is_dir())
 
 
 def _translate(text: str, places: dict[str, str]) -> str:

@@ -69,7 +69,7 @@ def launch_plan(runtime: Runtime, directory: Path, trees: Path | None, *, user_n
         "binds": binds,
         "files": {
             "/etc/group": f"root:x:0:\n{SANDBOX_USER}:x:{SANDBOX_UID}:\n",
-            "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
+            "/etc/hosts": "127.0.0.1 localhost\n127.0.0.1 sandbox.localdomain sandbox\n::1 localhost\n",
             "/etc/resolv.conf": "",
             "/etc/hostname": "169.254.0.1\n",
         },

@@ -16,6 +16,7 @@ import struct
 import traceback
 
 import executable
+import extensions
 import syscalls as sc
 import wire
 
@@ -45,6 +46,7 @@ class Init:
         self.runtime = None  # its pid
         self.report = None  # where it says why it could not become its program
         self.assignment = None
+        self.extensions = extensions.Extensions(lambda: join(files.groups), lambda: give_up_privileges(plan))
 
     def run(self):
         self.fence()
@@ -97,14 +99,19 @@ class Init:
         if message is None:
             return False
         order = message["op"]
+        answer, gifts = {"op": "done", "order": order}, []
         if order == "assign":
             self.assignment = message
             self.attach(message, fds)
-            self.start()
+            answer["extensions"], gifts = self.begin()
         elif order == "restart":
             self.stop_runtime()
             self.fork_runtime(None if self.assignment["fresh"] else self.plan["waiting"])
+            answer["extensions"], gifts = self.begin()
+        elif order == "start":
             self.start()
+        elif order == "socket":
+            gifts = [socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC).detach()]
         elif order == "stop":
             self.stop_runtime()
         elif order == "signal":  # SIGSTOP and SIGCONT, where there is no freezer
@@ -112,8 +119,27 @@ class Init:
                 os.kill(-1, message["signal"])
             except ProcessLookupError:
                 pass
-        wire.send(self.channel, {"op": "done", "order": order})
+        elif order == "terminate":
+            self.terminate(message["signal"], message["extension"])
+        wire.send(self.channel, answer, gifts)
+        for fd in gifts:
+            os.close(fd)
         return True
+
+    def begin(self):
+        """Start the external extensions. Without any, start the runtime, which else waits for them to register."""
+        wanted = self.assignment["extensions"]
+        found, outputs = ([], []) if wanted is None else self.extensions.launch(**wanted)
+        if not found:
+            self.start()
+        return found, outputs
+
+    def terminate(self, number, extension):
+        """A signal for one extension, or for the runtime."""
+        if extension is not None:
+            self.extensions.signal(extension, number)
+        elif self.runtime is not None:
+            os.kill(self.runtime, number)  # there until it has been waited for
 
     def attach(self, message, fds):
         """Put the function's code, layers and /tmp in place: mounts that came along, else from where all trees are."""
@@ -187,7 +213,8 @@ class Init:
             try:
                 os.waitpid(-1, 0)
             except ChildProcessError:
-                return
+                break
+        self.extensions.forget()
 
     def reap(self):
         try:
@@ -201,11 +228,16 @@ class Init:
                 return
             if pid == 0:
                 return
+            extension = self.extensions.exited(pid)
+            if pid != self.runtime and extension is None:
+                continue
+            failure = None
             if pid == self.runtime:
                 self.runtime = None
-                code = os.waitstatus_to_exitcode(status)
-                message = {"op": "exited", "code": code, "peak": usage.ru_maxrss * 1024, "failure": self.close_report()}
-                wire.send(self.channel, message)
+                failure = self.close_report()
+            code, peak = os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
+            message = {"op": "exited", "extension": extension, "code": code, "peak": peak, "failure": failure}
+            wire.send(self.channel, message)
 
 
 def listen(address):
@@ -230,16 +262,20 @@ def set_oom_score(score):
         os.close(fd)
 
 
+def join(groups):
+    """Join the control groups oneself: a single thread that moves itself is what the kernel need not wait for."""
+    for group in groups:
+        os.write(group, b"0")
+
+
 def become_runtime(reader, reporter, groups, plan, waiting):
     """Give up every privilege, wait for the function, become its runtime. Never returns.
 
-    It joins the groups itself: a single thread that moves itself is the one case in which the kernel need not wait
-    for every processor. The init stays outside, so that no limit and no freezing of the function touches it.
+    The init stays outside the groups, so that no limit and no freezing of the function touches it.
     """
     status = 1
     try:
-        for group in groups:
-            os.write(group, b"0")
+        join(groups)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
