@@ -35,6 +35,7 @@ from lambent.control.layers import Layers
 from lambent.control.links import PREFIX
 from lambent.control.operations import register
 from lambent.control.orphans import Orphans
+from lambent.control.permissions import Permissions
 from lambent.control.records import Function, FunctionKey
 from lambent.control.store import PREPARE, FunctionStore
 from lambent.control.versions import Versions
@@ -115,6 +116,7 @@ class App:
         aliases = AliasStore(db, self._clock)
         await aliases.load()
         store.on_remove(aliases.let_go)
+        permissions = Permissions(db, store, aliases)
 
         self._driver = self._choose_driver(data)
         await self._driver.start()
@@ -163,6 +165,7 @@ class App:
         self._on_stop(ecr.stop)
         Versions(store).register(operations)
         Aliases(store, aliases, self._clock).register(operations)
+        permissions.register(operations)
         Invocations(store, aliases, invoker, self._clock).register(operations)
         gateway = Gateway(operations, self._clock, self._accounts, config.region)
         own = Endpoints(self._clock, invoker, runtimes, logs, store, self._driver.name)

@@ -102,9 +102,17 @@ class AliasStore:
         return await self._db.write(work)
 
     async def update(
-        self, key: FunctionKey, name: str, change: Callable[[Alias], Alias], expected_revision: str | None
+        self,
+        key: FunctionKey,
+        name: str,
+        change: Callable[[Alias], Alias],
+        expected_revision: str | None,
+        also: Callable[[Connection], None] | None = None,
     ) -> Alias:
-        """Raises ResourceNotFoundException, and PreconditionFailedException when it is at another revision."""
+        """Raises ResourceNotFoundException, and PreconditionFailedException when it is at another revision.
+
+        `also` writes what belongs to the change, in the same transaction.
+        """
 
         def work(connection: Connection) -> Alias:
             current = _find(connection, key, name)
@@ -114,6 +122,8 @@ class AliasStore:
             alias = replace(change(current), revision_id=self._clock.uuid())
             _demand_version(connection, key, alias.function_version)
             _check(connection, alias)
+            if also is not None:
+                also(connection)
             query = f"UPDATE aliases SET document = ? {_WHERE} AND alias = ?"
             connection.execute(query, (_to_document(alias), *_names(key), name))
             connection.after_commit(lambda: self._changed(alias))

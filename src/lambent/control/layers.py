@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
 from lambent.base.blobs import Blobs
 from lambent.base.clock import Clock
 from lambent.base.trees import Trees
-from lambent.control import policies
+from lambent.control import markers, policies
 from lambent.control.code import Code, zip_of
 from lambent.control.configuration import timestamp
 from lambent.control.layer_store import Attached, LayerStore
@@ -33,7 +32,6 @@ Organizations = Mapping[str, frozenset[str]]
 """The accounts of each organisation: "o-a1b2c3d4e5" → {"111111111111", …}."""
 
 Answer = Mapping[str, Any]
-T = TypeVar("T")
 
 
 class Layers:
@@ -131,35 +129,34 @@ class Layers:
     async def list_layers(self, context: Context, parameters: Parameters) -> Answer:
         """The newest version of each layer, among those that fit what is asked for."""
         caller, most = context.caller, min(parameters.get("MaxItems", _PAGE), _PAGE)
-        versions = await self._store.layers(caller.account, caller.region, _read_marker(parameters, str) or "")
+        (after,) = markers.read(parameters["Marker"], ("",)) if parameters.get("Marker") else ("",)
+        versions = await self._store.layers(caller.account, caller.region, str(after))
         newest: dict[str, LayerVersion] = {}
         for version in versions:
             if _fits(version, parameters):
                 newest.setdefault(version.key.name, version)
-        page = list(itertools.islice(newest.values(), most))
-        answer: dict[str, Any] = {
-            "Layers": [
-                {
-                    "LayerName": version.key.name,
-                    "LayerArn": version.key.arn(),
-                    "LatestMatchingVersion": _describe(version),
-                }
-                for version in page
-            ]
-        }
-        return answer | ({"NextMarker": _make_marker(page[-1].key.name)} if len(newest) > most else {})
+        page, marker = markers.cut(list(newest.values()), most, lambda version: (version.key.name,))
+        shown = [
+            {
+                "LayerName": version.key.name,
+                "LayerArn": version.key.arn(),
+                "LatestMatchingVersion": _describe(version),
+            }
+            for version in page
+        ]
+        return markers.answer("Layers", shown, marker)
 
     async def list_layer_versions(self, context: Context, parameters: Parameters) -> Answer:
         key = _own(context.caller, parameters["LayerName"], "ListLayerVersions")
-        most, below = min(parameters.get("MaxItems", _PAGE), _PAGE), _read_marker(parameters, int)
+        most = min(parameters.get("MaxItems", _PAGE), _PAGE)
+        (below,) = markers.read(parameters["Marker"], (0,)) if parameters.get("Marker") else (0,)
         fitting = [
             version
             for version in await self._store.versions(key)
-            if _fits(version, parameters) and (below is None or version.number < below)
+            if _fits(version, parameters) and (not below or version.number < int(below))
         ]
-        page = fitting[:most]
-        answer: dict[str, Any] = {"LayerVersions": [_describe(version) for version in page]}
-        return answer | ({"NextMarker": _make_marker(page[-1].number)} if len(fitting) > most else {})
+        page, marker = markers.cut(fitting, most, lambda version: (version.number,))
+        return markers.answer("LayerVersions", [_describe(version) for version in page], marker)
 
     # Who may use a version
 
@@ -306,20 +303,3 @@ def _no_version(key: LayerKey, number: int) -> AwsError:
 def _elsewhere(region: str, here: str) -> AwsError:
     message = f"Layers from '{region}' are not reachable in this region ('{here}')"
     return AwsError("ResourceNotFoundException", message, Type="User")
-
-
-def _make_marker(place: str | int) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(place)).decode()
-
-
-def _read_marker(parameters: Parameters, kind: type[T]) -> T | None:
-    marker = parameters.get("Marker")
-    if not marker:
-        return None
-    try:
-        place = orjson.loads(base64.urlsafe_b64decode(marker))
-    except ValueError:
-        place = None
-    if not isinstance(place, kind):
-        raise AwsError("InvalidParameterValueException", "Invalid value for Marker", Type="User")
-    return place

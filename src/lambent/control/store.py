@@ -204,15 +204,23 @@ class FunctionStore:
 
         return await self._db.write(work)
 
-    async def amend(self, key: FunctionKey, change: Callable[[Function], Function], version: str = LATEST) -> Function:
-        """Change what no environment sees (tags): no job, invocations go on as before.
+    async def amend(
+        self,
+        key: FunctionKey,
+        change: Callable[[Function], Function],
+        version: str = LATEST,
+        also: Callable[[Connection], None] | None = None,
+    ) -> Function:
+        """Change what no environment sees (tags, policies): no job, invocations go on as before.
 
-        Raises ResourceNotFoundException.
+        `also` writes what belongs to it, in the same transaction. Raises ResourceNotFoundException.
         """
 
         def work(connection: Connection) -> Function:
             row = _demand(connection, key, version)
             document = states.amended(change(row.document), self._clock.uuid())
+            if also is not None:
+                also(connection)
             self._store(connection, Row(document, row.serving, row.preparing))
             return document
 

@@ -25,6 +25,7 @@ from lambent.control.layer_store import LayerStore
 from lambent.control.layers import Layers
 from lambent.control.operations import register
 from lambent.control.orphans import Orphans
+from lambent.control.permissions import Permissions
 from lambent.control.records import FunctionKey
 from lambent.control.store import PREPARE, FunctionStore, Preparation
 from lambent.control.versions import Versions
@@ -72,6 +73,7 @@ class Lab:
         register(self.operations, self.db, self.store, self.aliases, signing, self.clock)
         Versions(self.store).register(self.operations)
         Aliases(self.store, self.aliases, self.clock).register(self.operations)
+        Permissions(self.db, self.store, self.aliases).register(self.operations)
         self.gate = asyncio.Event()
         self.failure: tuple[str, str] | None = None
         self.jobs.bind(PREPARE, self._prepare)

@@ -326,6 +326,7 @@ class LayerMachine(RuleBasedStateMachine):
         self.last: dict[str, int] = {}
         self.versions: dict[tuple[str, int], str] = {}  # content
         self.shared: dict[tuple[str, int], set[str]] = {}  # principals
+        self.made = 0
         self.functions: dict[str, list[tuple[str, int, str]]] = {}
         self.made = 0  # names are not used twice
 
