@@ -21,7 +21,7 @@ from lambent.base.http import HttpServer
 from lambent.base.jobs import Jobs
 from lambent.base.lockfile import DirectoryInUse, DirectoryLock
 from lambent.base.trees import Trees
-from lambent.config import Config
+from lambent.config import Config, ConfigError, root_key
 from lambent.control import alias_store, layer_store
 from lambent.control import resources as resources_module
 from lambent.control import store as store_module
@@ -52,6 +52,9 @@ from lambent.services.ecr.names import Registry
 from lambent.services.ecr.service import Ecr
 from lambent.services.ecr.store import MIGRATIONS as ECR_MIGRATIONS
 from lambent.services.iam.simulation import PolicySimulator
+from lambent.services.kms import store as kms_store
+from lambent.services.kms.root import RootKeyError, from_file
+from lambent.services.kms.service import Kms
 from lambent.wire import models
 from lambent.wire.gateway import Gateway
 from lambent.wire.operations import Operations
@@ -88,7 +91,7 @@ class App:
         """Open the data directory, make the engine ready, listen. Returns the endpoint. StartError."""
         try:
             return await self._start()
-        except (DirectoryInUse, DatabaseError, SandboxError) as error:
+        except (ConfigError, DirectoryInUse, DatabaseError, RootKeyError, SandboxError) as error:
             raise StartError(str(error)) from error
 
     async def stop(self) -> None:
@@ -103,7 +106,7 @@ class App:
         self._on_stop(lambda: _call(lock.release))
         db = SqliteDatabase(data / "lambent.db")
         self._on_stop(db.close)
-        modules = (jobs_module, store_module, resources_module, layer_store, alias_store)
+        modules = (jobs_module, store_module, resources_module, layer_store, alias_store, kms_store)
         await migrate(db, [*(step for module in modules for step in module.MIGRATIONS), *ECR_MIGRATIONS])
         blobs = LocalBlobs(data / "blobs")
         trees = await asyncio.to_thread(Trees, data / "trees")
@@ -116,6 +119,8 @@ class App:
         aliases = AliasStore(db, self._clock)
         await aliases.load()
         store.on_remove(aliases.let_go)
+        kms = Kms(db, self._clock, await asyncio.to_thread(_root_key, config, data / "root.key"))
+        await kms.start()
         permissions = Permissions(db, store, aliases)
 
         self._driver = self._choose_driver(data)
@@ -166,6 +171,7 @@ class App:
         Versions(store).register(operations)
         Aliases(store, aliases, self._clock).register(operations)
         permissions.register(operations)
+        kms.register(operations)
         Invocations(store, aliases, invoker, self._clock).register(operations)
         gateway = Gateway(operations, self._clock, self._accounts, config.region)
         own = Endpoints(self._clock, invoker, runtimes, logs, store, self._driver.name)
@@ -242,6 +248,11 @@ def _signing_key(path: Path) -> bytes:
     if not path.exists():
         write_durably(path, secrets.token_bytes(32))
     return path.read_bytes()
+
+
+def _root_key(config: Config, path: Path) -> bytes:
+    """The key that everything secret in the data directory lies under."""
+    return root_key(config.root_key) or from_file(path)
 
 
 async def _call(action: Callable[[], None]) -> None:

@@ -5,10 +5,12 @@ The later wins: a setting's default, the file, a `LAMBENT_*` environment variabl
 
 from __future__ import annotations
 
+import base64
 import difflib
 import ipaddress
 import os
 import re
+import subprocess
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -21,6 +23,7 @@ TMPS = ("auto", "disk", "memory")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PREFIX = "LAMBENT_"
 FILE_VARIABLE = "LAMBENT_CONFIG"
+_ROOT_KEY_BYTES = 32
 
 
 class ConfigError(Exception):
@@ -43,6 +46,7 @@ class Config:
     tmp: str = "auto"  # one of TMPS
     log_level: str = "info"  # one of LOG_LEVELS
     region: str = "us-east-1"  # of requests that name none
+    root_key: str = "file"  # where the key above all other keys comes from: see `root_key`
     organizations: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the accounts of each organisation
 
     @property
@@ -98,6 +102,12 @@ def _region(value: object) -> str:
     return value
 
 
+def _root_key_source(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(r"file|env:\w+|command:.*\S.*", value):
+        return value
+    raise ValueError("file, env:NAME or command:…")
+
+
 def _organizations(value: object) -> dict[str, frozenset[str]]:
     """From a table of the file, or from text: `o-a1b2c3d4e5=111111111111,222222222222 o-…=…`."""
     wanted = ValueError("organisations with their accounts, such as o-a1b2c3d4e5=111111111111,222222222222")
@@ -126,6 +136,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "tmp": _choice(*TMPS),
     "log_level": _choice(*LOG_LEVELS),
     "region": _region,
+    "root_key": _root_key_source,
     "organizations": _organizations,
 }
 
@@ -226,6 +237,35 @@ def _refuse_open_door(config: Config) -> None:
             f"host {config.host} would let other machines run code here, and with auth = off nobody is asked"
             " for credentials. Use 127.0.0.1, localhost or ::1, and a tunnel (ssh -L) from elsewhere"
         )
+
+
+def root_key(source: str, environment: Mapping[str, str] | None = None) -> bytes | None:
+    """The 32 bytes that the setting `root_key` leads to; None where they lie in a file of the data directory.
+
+    From a variable or the output of a command they come as base64. May run the command: blocks. Raises ConfigError
+    that never shows what it got.
+    """
+    kind, _, rest = source.partition(":")
+    if kind == "file":
+        return None
+    if kind == "env":
+        text = (os.environ if environment is None else environment).get(rest, "")
+    else:
+        try:
+            done = subprocess.run(rest, shell=True, capture_output=True, text=True, timeout=60, check=True)  # noqa: S602
+        except (subprocess.SubprocessError, UnicodeDecodeError) as error:
+            why = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else type(error).__name__
+            raise ConfigError(f"the command of root_key failed: {why or 'no message'}") from None
+        text = done.stdout
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != _ROOT_KEY_BYTES:
+        raise ConfigError(
+            f"root_key {kind}:… does not give {_ROOT_KEY_BYTES} bytes in base64. `openssl rand -base64 32` makes some"
+        )
+    return key
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,8 +123,8 @@ def test_the_aws_cli(server: Server, name: str, tmp_path: Path) -> None:
     missing = aws(server, "lambda", "get-function", "--function-name", name)
     assert missing.returncode != 0
     assert f"Function not found: arn:aws:lambda:us-east-1:000000000000:function:{name}" in missing.stderr
-    unbuilt = aws(server, "lambda", "list-layers")
-    assert "Lambent does not implement lambda.ListLayers yet." in unbuilt.stderr
+    unbuilt = aws(server, "lambda", "list-capacity-providers")
+    assert "Lambent does not implement lambda.ListCapacityProviders yet." in unbuilt.stderr
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,40 @@ def test_other_machines_are_kept_out(host):
 def test_auth_iam_is_refused_as_not_built(host):
     with pytest.raises(ConfigError, match="not built yet"):
         load({"auth": "iam", "host": host}, environment=HOME)
+
+
+def test_organisations_as_text_and_as_a_table(tmp_path):
+    text = "o-a1b2c3d4e5=111111111111,222222222222 o-f6g7h8i9j0=333333333333"
+    expected = {"o-a1b2c3d4e5": {"111111111111", "222222222222"}, "o-f6g7h8i9j0": {"333333333333"}}
+    assert load({"organizations": text}, environment=HOME).organizations == expected
+    file = tmp_path / "lambent.toml"
+    file.write_text('[organizations]\no-a1b2c3d4e5 = ["111111111111"]\n')
+    assert load(file=file, environment=HOME).organizations == {"o-a1b2c3d4e5": {"111111111111"}}
+
+
+@pytest.mark.parametrize("text", ["o-short=111111111111", "o-a1b2c3d4e5", "o-a1b2c3d4e5=1111", "nonsense"])
+def test_what_is_no_organisation(text):
+    with pytest.raises(ConfigError, match="organisations with their accounts"):
+        load({"organizations": text}, environment=HOME)
+
+
+@pytest.mark.parametrize("source", ["", "env:", "command:", "command: ", "elsewhere", "env:A B"])
+def test_what_is_no_source_of_a_root_key(source):
+    with pytest.raises(ConfigError, match="root_key must be file, env:NAME or command:"):
+        load({"root_key": source}, environment=HOME)
+
+
+def test_where_a_root_key_comes_from():
+    text = base64.b64encode(bytes(32)).decode()
+    assert config.root_key("file") is None
+    assert config.root_key("env:KEY", {"KEY": text + "\n"}) == bytes(32)
+    assert config.root_key(f"command:echo {text}") == bytes(32)
+    for source, variables in (("env:KEY", {}), ("env:KEY", {"KEY": "c2VjcmV0"}), ("command:echo c2VjcmV0", {})):
+        with pytest.raises(ConfigError, match="does not give 32 bytes in base64") as refusal:
+            config.root_key(source, variables)
+        assert "c2VjcmV0" not in str(refusal.value).replace(source, "")
+    with pytest.raises(ConfigError, match="failed: no such key"):
+        config.root_key("command:echo no such key >&2; exit 1")
 
 
 def test_every_setting_has_a_parser():

@@ -29,6 +29,7 @@ def test_every_setting_is_an_option(monkeypatch):
         "tmp": "memory",
         "log_level": "debug",
         "region": "eu-west-1",
+        "root_key": "env:SOMETHING",
         "organizations": "o-a1b2c3d4e5=111111111111",
     }
     assert set(given) == set(config.SETTINGS)
