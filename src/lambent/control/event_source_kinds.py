@@ -102,6 +102,8 @@ _BY_SERVICE = {kind.name: kind for kind in (SQS, KINESIS, DYNAMODB, MSK, MQ, DOC
 def kind_of(source: Mapping[str, Any]) -> Kind:
     """The kind of the source that a request or a mapping names. Raises InvalidParameterValueException."""
     arn = source.get("EventSourceArn")
+    if arn is not None and "SelfManagedEventSource" in source:
+        raise invalid("EventSourceArn and SelfManagedEventSource cannot be given together.")
     if arn is None:
         if source.get("SelfManagedEventSource", {}).get("Endpoints"):
             return SELF_MANAGED

@@ -89,6 +89,9 @@ def _entries(operation: OperationModel, shape: MapShape, value: Mapping[str, Any
     if isinstance(part, StructureShape):
         for key, item in value.items():
             yield from _structure(operation, part, item, f"{path}.{key}.member")
+    elif isinstance(part, ListShape):
+        for key, item in value.items():
+            yield from _member(operation, part, item, f"{path}.{key}.member")
     elif any(_is_broken(part, item) for item in value.values()):
         rules = _joined([*_all(part), _NOT_NULL])
         yield f"{_failed(shape, value, path)}: Map value must satisfy constraint: [{rules}]"
