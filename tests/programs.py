@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -24,8 +27,22 @@ def rust() -> bytes:
     return _built("rust", ["cargo", "build", "--quiet"], "target/debug/bootstrap")
 
 
-def _built(name: str, command: list[str], product: str, **variables: str) -> bytes:
-    """What `command` makes of functions/NAME. Skips the test where the machine lacks the tool."""
+def java() -> dict[str, bytes]:
+    """`functions/java`, for Java 11 and newer: path of a class file → its content."""
+    from support import RUNTIMES
+
+    core = next((RUNTIMES / "java-client").glob("aws-lambda-java-core-*.jar"), None)
+    if core is None:
+        pytest.skip("AWS's Java client is not installed")
+    files = ["Told.java", "layered/Greeter.java"]
+    compiler = ["javac", "--release", "11", "-cp", str(core), "-d", "classes", *files]
+    packer = [sys.executable, "-m", "zipfile", "-c", "classes.zip", "classes/."]
+    with zipfile.ZipFile(io.BytesIO(_built("java", compiler, "classes.zip", then=packer))) as archive:
+        return {name.removeprefix("./"): archive.read(name) for name in archive.namelist() if name.endswith(".class")}
+
+
+def _built(name: str, command: list[str], product: str, then: list[str] | None = None, **variables: str) -> bytes:
+    """What `command`, and `then`, make of functions/NAME. Skips the test where the machine lacks the tool."""
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not on this machine")
     source = FUNCTIONS / name
@@ -38,7 +55,8 @@ def _built(name: str, command: list[str], product: str, **variables: str) -> byt
         work = cache.with_name(f"{cache.name}.{os.getpid()}")
         shutil.copytree(source, work)
         try:
-            subprocess.run(command, cwd=work, env=os.environ | variables, check=True, timeout=600)
+            for step in (command, *([then] if then else [])):
+                subprocess.run(step, cwd=work, env=os.environ | variables, check=True, timeout=600)
             (work / product).rename(work.with_suffix(".made"))
             os.replace(work.with_suffix(".made"), cache)
         finally:

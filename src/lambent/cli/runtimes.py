@@ -91,8 +91,18 @@ def _install(name: str, directory: Path) -> dict[str, Any]:
         changed = [component.summary for component in found.lacking if installation.install(component)]
     found = Runtimes(directory).find(name)
     available = isinstance(found, Runtime)
+    if isinstance(found, Runtime):
+        _prepare(installation, found)
     terminal.remark(f"{name} is ready: {found.source}" if isinstance(found, Runtime) else f"{name}: {found.reason}")
     return {"name": name, "available": available, "kept": False, "changed": changed}
+
+
+def _prepare(installation: Installation, runtime: Runtime) -> None:
+    """A runtime works without it: where it fails, the reason is all that is left."""
+    try:
+        installation.prepare(runtime)
+    except FetchError as error:
+        terminal.remark(str(error))
 
 
 def _remove(name: str, directory: Path) -> dict[str, Any]:
@@ -103,8 +113,9 @@ def _remove(name: str, directory: Path) -> dict[str, Any]:
     removed = [
         component.summary
         for component in components(name)
-        if component.name not in needed and installation.remove(component)
+        if component.name not in needed and installation.remove(component.name)
     ]
+    installation.remove(f"{name}-archive")
     found = Runtimes(directory).find(name)
     kept = isinstance(found, Runtime)  # it is this machine's own
     if kept and isinstance(found, Runtime):

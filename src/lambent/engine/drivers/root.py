@@ -18,7 +18,10 @@ UID_BASE = 1_879_048_192  # 0x70000000: far above users, containers and systemd'
 UID_COUNT = 4096
 
 _GUEST = Path(__file__).parent.parent / "guest"
-_INSIDE, _INTERPRETER = "/.lambent/guest", "/.lambent/python"  # for the zygote and its inits; no function sees them
+GUEST_INSIDE, _INTERPRETER = (
+    "/.lambent/guest",
+    "/.lambent/python",
+)  # for the zygote and its inits; no function sees them
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _SETTINGS = (
     "/etc/alternatives", "/etc/ca-certificates", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
@@ -53,13 +56,18 @@ def launch_plan(runtime: Runtime, directory: Path, trees: Path | None, *, user_n
     of the trees as mounts.
     """
     binds = [(path, path) for path in (*_SYSTEM, *_SETTINGS)]
-    binds += [(str(directory / "passwd"), "/etc/passwd"), (str(_GUEST), _INSIDE)]
+    binds += [(str(directory / "passwd"), "/etc/passwd"), (str(_GUEST), GUEST_INSIDE)]
     binds += [(str(path), inside) for path, inside in runtime.binds]
     preloaded: tuple[str, ...] = ()
     if runtime.start is Start.FORK:
         interpreter, preloaded = runtime.waiting, ("python_runtime",)
     else:
-        interpreter = (f"{_INTERPRETER}/{_own_interpreter().relative_to(sys.base_prefix)}", "-I", "-S", "-B")
+        interpreter = (
+            f"{_INTERPRETER}/{_own_interpreter().relative_to(Path(sys.base_prefix).resolve())}",
+            "-I",
+            "-S",
+            "-B",
+        )
         binds.append((sys.base_prefix, _INTERPRETER))
     return {
         "root": str(directory / "root"),
@@ -73,7 +81,7 @@ def launch_plan(runtime: Runtime, directory: Path, trees: Path | None, *, user_n
             "/etc/resolv.conf": "",
             "/etc/hostname": "169.254.0.1\n",
         },
-        "command": [*interpreter, f"{_INSIDE}/zygote.py"],
+        "command": [*interpreter, f"{GUEST_INSIDE}/zygote.py"],
         "preloaded": preloaded,
         "environment": {
             "LANG": "C.UTF-8",
@@ -92,7 +100,7 @@ def common_plan(runtime: Runtime, *, user_namespace: bool) -> dict[str, Any]:
     return {
         "op": "plan",
         "runtime_api": RUNTIME_API,
-        "hidden": [_INSIDE] if runtime.start is Start.FORK else [_INSIDE, _INTERPRETER],
+        "hidden": [GUEST_INSIDE] if runtime.start is Start.FORK else [GUEST_INSIDE, _INTERPRETER],
         "waiting": runtime.waiting if runtime.start is Start.STEM else None,
         "waiting_environment": dict(runtime.variables),
         "user_namespace": user_namespace,

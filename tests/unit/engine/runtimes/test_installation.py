@@ -109,9 +109,9 @@ def test_what_is_removed_is_gone(tmp_path: Path, registry: dict[str, Any]) -> No
     registry["content"] = tar({"package/a": b""})
     thing = component(registry["content"], {"package/": ""})
     place = Installation(tmp_path)
-    assert not place.remove(thing)
+    assert not place.remove(thing.name)
     place.install(thing)
-    assert place.remove(thing)
+    assert place.remove(thing.name)
     assert place.installed(thing) is None
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
