@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lambent.engine.runtimes import java, node, provided, python
+from lambent.engine.runtimes import dotnet, java, node, provided, python, ruby
 from lambent.engine.runtimes.packages import Component
 from lambent.engine.runtimes.runtime import Missing, Runtime
 
-_FAMILIES = (python, node, java, provided)
+_FAMILIES = (python, node, java, ruby, provided, dotnet)
 _NOWHERE = Path("/nonexistent")
 
 
