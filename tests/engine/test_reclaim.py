@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from belongings import descriptors, family, groups, loop_devices
+from lambent.engine.drivers import cgroups
 from support import Server, create, eventually, invoke
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="counts cgroups and loop devices, which root has")
@@ -116,3 +118,23 @@ def test_what_ends_while_the_server_runs_leaves_it_nothing_to_hold(server: Serve
         before,
         settled(),
     )
+
+
+def test_servers_that_start_together_clear_the_same_dead_one(tmp_path: Path) -> None:
+    """Each clears what dead servers left, whoever's they were: none may stumble over what another has just removed."""
+    probe = cgroups.detect("together")
+    if probe.version != "v1":
+        pytest.skip("this machine has no cgroup v1 that may be written")
+    mounts = probe._mounts  # type: ignore[attr-defined]
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for _round in range(10):
+        for mount in mounts.values():
+            for child in range(20):
+                (mount / f"lambent-dead-{gone.pid}" / f"e{child}").mkdir(parents=True)
+        starting = [cgroups.V1Groups(f"together{number}", mounts) for number in range(4)]
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda groups: groups.start(), starting))
+        for groups_of_one in starting:
+            groups_of_one.stop()
+        assert not [mount for mount in mounts.values() if (mount / f"lambent-dead-{gone.pid}").exists()]

@@ -6,7 +6,8 @@ import errno
 import os
 import signal
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -109,8 +110,20 @@ def _left_behind(directory: Path, tag: str) -> list[Path]:
     return found
 
 
+@contextmanager
+def _gone() -> Iterator[None]:
+    """A group may go at any moment: servers that start together clear the groups of the same dead one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV):
+            raise
+
+
 def _children(parent: Path) -> list[Path]:
-    return [path for path in parent.iterdir() if path.is_dir()]
+    with _gone():
+        return [path for path in parent.iterdir() if path.is_dir()]
+    return []
 
 
 class V1Group:
@@ -208,9 +221,10 @@ class V1Groups:
         """Kill everything, thaw what was frozen so that it can die, and only then remove the groups of any kind."""
         for name, parent in parents:
             for child in _children(parent):
-                _kill_all([int(pid) for pid in (child / "cgroup.procs").read_text().split()])
-                if name == "freezer":
-                    _write(child / "freezer.state", "THAWED")
+                with _gone():
+                    _kill_all([int(pid) for pid in (child / "cgroup.procs").read_text().split()])
+                    if name == "freezer":
+                        _write(child / "freezer.state", "THAWED")
         for _name, parent in parents:
             for child in [*_children(parent), parent]:
                 _remove_directory(child)
@@ -297,7 +311,8 @@ class V2Groups:
         _write(self._root / "cgroup.subtree_control", enable)
         for parent in _left_behind(self._root, self._tag):
             for child in _children(parent):
-                V2Group(child).remove()
+                with _gone():
+                    V2Group(child).remove()
             _remove_directory(parent)
         self._parent.mkdir(exist_ok=True)
         _write(self._parent / "cgroup.subtree_control", enable)
