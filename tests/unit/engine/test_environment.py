@@ -46,9 +46,9 @@ class Stage:
     async def ready(self) -> asyncio.Task[Any]:
         """Through the init phase; the parked `/next`."""
         starting = asyncio.ensure_future(self.environment.start())
-        parked = asyncio.ensure_future(self.runtime.next())
+        self.parked = asyncio.ensure_future(self.runtime.next())  # held: the loop alone would let it be collected
         assert await starting is None
-        return parked
+        return self.parked
 
     def invocation(self, payload: bytes = b"{}") -> Invocation:
         invocation = Invocation("id-1", self.function, payload, self.function.arn, "Root=1", tail=Tail())
