@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
+import pytest
 
 from support import ROLE, RUNTIME, Server, eventually, zip_files
 
@@ -105,6 +106,7 @@ def digests(directory: Path) -> set[str]:
     return {path.name for path in directory.rglob("*") if len(path.name) == 64 and path.parent.name != "function.py"}
 
 
+@pytest.mark.timeout(900)  # two hundred servers
 def test_nothing_acknowledged_is_lost_and_nothing_is_left_over(tmp_path: Path) -> None:
     model = Model()
     data = tmp_path / "data"
