@@ -16,7 +16,6 @@ from lambent.engine.extensions_api import ExtensionsApi, invoke_event
 from lambent.engine.failures import (
     describe_exit,
     describe_extension_exit,
-    is_crash,
     platform_error,
     timed_out,
     too_large,
@@ -108,8 +107,7 @@ class Environment:
         self._held: tuple[Invocation, Outcome] | None = None
         """What has been answered while an extension is still at work: its report comes when all are done."""
         self._timeout: asyncio.TimerHandle | None = None
-        self._freezing: asyncio.TimerHandle | None = None  # looks whether it is time; a busy environment keeps it
-        self._frozen = False
+        self._freezing: asyncio.TimerHandle | None = None
         self.extensions = Registry()
         self._init = InitPhase("init", clock, self._processes, self._events, self.extensions)
         self.init_seconds: float | None = None
@@ -140,7 +138,7 @@ class Environment:
 
     @property
     def frozen(self) -> bool:
-        return self._frozen and self.state is State.IDLE
+        return self.state is State.IDLE and self._freezing is None
 
     @property
     def pending(self) -> Invocation | None:
@@ -244,10 +242,10 @@ class Environment:
             self._init.succeed()
         elif self.state is not State.FINISHING:
             return
-        self._report_held()
+        if self._held is not None:
+            self._report_held()
         self.idle_since = self._clock.monotonic()
-        if self._freezing is None:
-            self._freezing = self._loop.call_later(FREEZE_SECONDS, self._freeze)
+        self._freezing = self._loop.call_later(FREEZE_SECONDS, self._freeze)
         self._enter(State.IDLE)
 
     # Invocations
@@ -257,7 +255,10 @@ class Environment:
         give, self._give = self._give, None
         if self.state is not State.IDLE or give is None:
             raise RuntimeError(f"an environment that is {self.state} takes no event")
-        if self._frozen:
+        if self._freezing is not None:
+            self._freezing.cancel()
+            self._freezing = None
+        else:
             self._thaw()
         self._enter(State.BUSY)
         self.begin(invocation)
@@ -289,19 +290,12 @@ class Environment:
 
     def _freeze(self) -> None:
         self._freezing = None
-        if self.state is not State.IDLE:
-            return  # it looks again when all have come back
-        left = self.idle_since + FREEZE_SECONDS - self._clock.monotonic()
-        if left > 0:
-            self._freezing = self._loop.call_later(left, self._freeze)
-            return
-        self._processes.drain()
-        self._telemetry.pause()
-        self._sandbox.freeze()
-        self._frozen = True
+        if self.state is State.IDLE:
+            self._processes.drain()
+            self._telemetry.pause()
+            self._sandbox.freeze()
 
     def _thaw(self) -> None:
-        self._frozen = False
         self._sandbox.thaw()
         self._telemetry.resume()
 
@@ -367,10 +361,7 @@ class Environment:
         self._current = None
         self.invocations += 1
         init_seconds, self.init_seconds = self.init_seconds, None
-        self._events.end(invocation)
-        self._events.report(invocation, outcome, ended, self._sandbox.peak_memory(), init_seconds)
-        if outcome.error_type is not None and is_crash(outcome):
-            self._events.crashed(invocation, outcome)
+        self._events.ended(invocation, outcome, ended, self._sandbox.peak_memory(), init_seconds)
         invocation.finish(answer or outcome)
 
     def give_up(self) -> None:

@@ -10,9 +10,10 @@ from lambent.base.clock import Clock
 from lambent.control.records import Function
 from lambent.engine import platform_records as records
 from lambent.engine.extensions import Extension
+from lambent.engine.failures import is_crash
 from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.platform_records import Record, Subject
-from lambent.engine.reports import end_line, format_for, start_line
+from lambent.engine.reports import end_line, format_for, report_line, start_line
 from lambent.engine.telemetry import TELEMETRY_API, Subscription, Telemetry
 
 Write = Callable[[str, Invocation | None], None]
@@ -87,17 +88,22 @@ class PlatformEvents:
             record = records.runtime_done(invocation, outcome, started, ready)
             self._event("platform.runtimeDone", record, invocation)
 
-    def end(self, invocation: Invocation) -> None:
-        if self._text and not self._telemetry.active:
-            self._write(end_line(invocation.request_id), invocation)
-        else:
-            self._event("platform.end", records.end(invocation), invocation)
-
-    def report(
+    def ended(
         self, invocation: Invocation, outcome: Outcome, ended: float, peak_memory: int, init_seconds: float | None
     ) -> None:
+        """The end and its report. `ended` in monotonic seconds, `peak_memory` in bytes."""
+        plain = self._text and not self._telemetry.active
+        if plain and init_seconds is None and outcome.status == "success":  # the usual case, on the path of every one
+            seconds, used = ended - invocation.started, records.megabytes(peak_memory)
+            self._write(end_line(invocation.request_id), invocation)
+            size = invocation.function.memory_size
+            self._write(report_line(invocation.request_id, seconds * 1000, size, used), invocation)
+            return
+        self._event("platform.end", records.end(invocation), invocation)
         record = records.report(invocation, outcome, ended, peak_memory, init_seconds)
         self._event("platform.report", record, invocation)
+        if is_crash(outcome):
+            self._crashed(invocation, outcome)
 
     def timed_out(self, invocation: Invocation) -> None:
         text = f"{invocation.request_id} Task timed out after {self._function.timeout:.2f} seconds"
@@ -105,7 +111,7 @@ class PlatformEvents:
             self._write(f"{self._now()} {text}\n\n", invocation)
         self._fault(f"RequestId: {text}")
 
-    def crashed(self, invocation: Invocation, outcome: Outcome) -> None:
+    def _crashed(self, invocation: Invocation, outcome: Outcome) -> None:
         """The runtime or an extension has ended when it should not have."""
         message = orjson.loads(outcome.payload)["errorMessage"]
         text = f"{message}\n{outcome.error_type}"

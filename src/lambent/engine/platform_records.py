@@ -43,6 +43,11 @@ def moment(seconds: float) -> str:
     return stamp(datetime.fromtimestamp(seconds, UTC))
 
 
+def billed(milliseconds: float) -> int:
+    """Every millisecond that has begun, by a duration with two decimals, as the log shows it."""
+    return max(1, math.ceil(round(milliseconds, 2)))
+
+
 def megabytes(count: int) -> int:
     return max(1, math.ceil(count / (1 << 20)))
 
@@ -113,10 +118,10 @@ def report(
     invocation: Invocation, outcome: Outcome, ended: float, peak_memory: int, init_seconds: float | None
 ) -> Record:
     """`ended` in monotonic seconds; `peak_memory` in bytes; `init_seconds` of the start that it waited for."""
-    duration = ended - invocation.started
+    duration = milliseconds(ended - invocation.started)
     metrics: Record = {
-        "durationMs": milliseconds(duration),
-        "billedDurationMs": max(1, math.ceil(round(duration * 1000, 2))),
+        "durationMs": duration,
+        "billedDurationMs": billed(duration),
         "memorySizeMB": invocation.function.memory_size,
         "maxMemoryUsedMB": megabytes(peak_memory),
     }

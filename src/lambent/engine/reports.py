@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from lambent.control.records import LoggingConfig
+from lambent.engine.platform_records import billed
 
 Record = Mapping[str, Any]
 Format = Callable[[str, Record, str], str | None]
@@ -58,22 +59,30 @@ def end_line(request_id: str) -> str:
     return f"END RequestId: {request_id}\n"
 
 
+def report_line(request_id: str, milliseconds: float, memory_size: int, used: int, more: Sequence[str] = (), /) -> str:
+    """`memory_size` and `used` in MB; `more` are further parts of the line."""
+    parts = [
+        f"REPORT RequestId: {request_id}",
+        f"Duration: {milliseconds:.2f} ms",
+        f"Billed Duration: {billed(milliseconds)} ms",
+        f"Memory Size: {memory_size} MB",
+        f"Max Memory Used: {used} MB",
+        *more,
+    ]
+    return "\t".join(parts) + "\t\n"
+
+
 def _report(record: Record) -> str:
     metrics = record["metrics"]
-    parts = [
-        f"REPORT RequestId: {record['requestId']}",
-        f"Duration: {metrics['durationMs']:.2f} ms",
-        f"Billed Duration: {metrics['billedDurationMs']} ms",
-        f"Memory Size: {metrics['memorySizeMB']} MB",
-        f"Max Memory Used: {metrics['maxMemoryUsedMB']} MB",
-    ]
+    more = []
     if "initDurationMs" in metrics:
-        parts.append(f"Init Duration: {metrics['initDurationMs']:.2f} ms")
+        more.append(f"Init Duration: {metrics['initDurationMs']:.2f} ms")
     if record["status"] == "timeout":
-        parts.append("Status: timeout")
+        more.append("Status: timeout")
     elif "errorType" in record:
-        parts += ["Status: error", f"Error Type: {record['errorType']}"]
-    return "\t".join(parts) + "\t\n"
+        more += ["Status: error", f"Error Type: {record['errorType']}"]
+    used, size = metrics["maxMemoryUsedMB"], metrics["memorySizeMB"]
+    return report_line(record["requestId"], metrics["durationMs"], size, used, more)
 
 
 def _extension(record: Record) -> str:
