@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
@@ -11,7 +10,8 @@ from enum import StrEnum
 from lambent.base.clock import Clock
 from lambent.base.http import HttpServer, Sink
 from lambent.control.records import Function
-from lambent.engine.extensions import Extension, Refused, Registry
+from lambent.engine.assignments import assignment_of, subject_of
+from lambent.engine.extensions import Registry
 from lambent.engine.extensions_api import ExtensionsApi, invoke_event
 from lambent.engine.failures import (
     describe_exit,
@@ -24,15 +24,13 @@ from lambent.engine.failures import (
 from lambent.engine.init_phase import INIT_SECONDS, InitPhase
 from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.platform_events import PlatformEvents
-from lambent.engine.platform_records import Subject
 from lambent.engine.processes import Processes
 from lambent.engine.runtime_api import RuntimeApi
 from lambent.engine.runtimes import Runtime
-from lambent.engine.sandbox import Assignment, Exit, Launch, Sandbox, SandboxError
+from lambent.engine.sandbox import Exit, Launch, Sandbox, SandboxError
 from lambent.engine.shutdown import FAILURE, SPINDOWN, TIMEOUT
-from lambent.engine.telemetry import TELEMETRY_API, Subscription, Telemetry
+from lambent.engine.telemetry import Telemetry
 from lambent.engine.telemetry_buffer import Allowance
-from lambent.engine.variables import environment, extension_environment
 
 RUNTIME_CONNECTIONS = 8  # of one runtime; clients use one or two, and each can hold tens of megabytes of the server
 EXTENSION_CONNECTIONS = 2  # more for every external extension: one may be parked, one at work
@@ -97,9 +95,9 @@ class Environment:
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         parse = function.logging.log_format == "JSON"
-        self._telemetry = Telemetry(clock, sandbox.open_socket, parse=parse, allowance=allowance)
-        self._processes = Processes(sandbox, clock, self._telemetry, take=self._printed, exited=self._exited)
-        self._events = PlatformEvents(self._subject(), clock, self._telemetry, self._log)
+        self.telemetry = Telemetry(clock, sandbox.open_socket, parse=parse, allowance=allowance)
+        self._processes = Processes(sandbox, clock, self.telemetry, take=self._printed, exited=self._exited)
+        self.events = PlatformEvents(subject_of(function, runtime, log_stream), clock, self.telemetry, self._log)
         api = RuntimeApi(self, ExtensionsApi(self, clock.uuid).routes)
         self._api = HttpServer(api, max_connections=RUNTIME_CONNECTIONS)
         self._give: Callable[[Invocation], None] | None = None
@@ -109,28 +107,11 @@ class Environment:
         self._timeout: asyncio.TimerHandle | None = None
         self._freezing: asyncio.TimerHandle | None = None
         self.extensions = Registry()
-        self._init = InitPhase("init", clock, self._processes, self._events, self.extensions)
+        self._init = InitPhase("init", clock, self._processes, self.events, self.extensions)
         self.init_seconds: float | None = None
         """Seconds of the init phase, until the first invocation has reported it."""
         self._reaction: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
-
-    def _subject(self) -> Subject:
-        arn = f"arn:aws:lambda:{self.function.key.region}::runtime:{runtime_hash(self.runtime)}"
-        return Subject(self.function, "on-demand", self.runtime.build, arn, self.log_stream)
-
-    def _assignment(self) -> Assignment:
-        function = self.function
-        variables = environment(function, self.runtime, self.log_stream, self._credentials)
-        return Assignment(
-            code=function.code_digest,
-            layers=tuple(layer.digest for layer in function.layers),
-            environment=variables,
-            memory=function.memory_size,
-            ephemeral_storage=function.ephemeral_storage,
-            extension_environment=extension_environment(variables) if function.layers else {},
-            command=self.runtime.fresh_start(variables),
-        )
 
     @property
     def id(self) -> str:
@@ -166,7 +147,7 @@ class Environment:
         None when they did, else how it failed. A failed environment is STALE.
         """
         await self._api.start_on(self._sandbox.listener)
-        assignment = self._assignment()
+        assignment = assignment_of(self.function, self.runtime, self.log_stream, self._credentials)
         return await self._initialise("init", INIT_SECONDS, lambda: self._sandbox.assign(assignment))
 
     async def restart(self, seconds: float) -> Outcome | None:
@@ -182,9 +163,9 @@ class Environment:
             self._api.max_connections = RUNTIME_CONNECTIONS + EXTENSION_CONNECTIONS * len(launches)
             return launches
 
-        self._telemetry.begin()
+        self.telemetry.begin()
         self.extensions = Registry()
-        self._init = InitPhase(phase, self._clock, self._processes, self._events, self.extensions)
+        self._init = InitPhase(phase, self._clock, self._processes, self.events, self.extensions)
         failure = await self._init.run(counted, seconds, self._request_id)
         if failure is not None and self.state is not State.DEAD:
             await self._init_failed(failure)
@@ -207,7 +188,7 @@ class Environment:
         seconds = self._init.report(failure, self._current)
         self.init_seconds = seconds if failure is None and self._init.name == "init" else None
         self.extensions.open = False
-        self._telemetry.close()
+        self.telemetry.close()
 
     def init_failed(self, error_type: str, body: bytes) -> bool:
         return self._init.fail(Outcome(body, "Unhandled", error_type, "error"))
@@ -219,17 +200,6 @@ class Environment:
 
     def extension_ready(self) -> None:
         self._settle()
-
-    def subscribe(self, extension: Extension, subscription: Subscription) -> None:
-        name = "Telemetry" if subscription.api == TELEMETRY_API else "Logs"
-        if not self._telemetry.open:
-            raise Refused(f"{name}.SubscriptionClosed", f"{name} API subscription is closed already")
-        former = self._telemetry.subscription(extension.name)
-        if former is not None and former.api != subscription.api:
-            raise Refused(f"{name}.SubscriptionClosed", "The extension has subscribed using the other API already")
-        self._telemetry.subscribe(extension.name, subscription)
-        if former != subscription:
-            self._events.subscribed(extension.name, subscription)
 
     def _settle(self) -> None:
         """A phase ends when the runtime and every extension have asked for their next event."""
@@ -274,7 +244,7 @@ class Environment:
         if not invocation.started:
             invocation.started = self._clock.monotonic()
             invocation.deadline_epoch = self._clock.time() + self.function.timeout
-            self._events.start(invocation)
+            self.events.start(invocation)
 
     def runtime_ready(self, give: Callable[[Invocation], None]) -> None:
         self._give = give
@@ -283,21 +253,21 @@ class Environment:
             self._conclude(unanswered(self._current))
         if self.state is State.STARTING and not self._init.over:
             self.extensions.open = False
-            self._events.init_runtime_done(self._init.name, None)
+            self.events.init_runtime_done(self._init.name, None)
         elif self._held is not None:
-            self._events.runtime_done(*self._held, self._clock.monotonic())
+            self.events.runtime_done(*self._held, self._clock.monotonic())
         self._settle()
 
     def _freeze(self) -> None:
         self._freezing = None
         if self.state is State.IDLE:
             self._processes.drain()
-            self._telemetry.pause()
+            self.telemetry.pause()
             self._sandbox.freeze()
 
     def _thaw(self) -> None:
         self._sandbox.thaw()
-        self._telemetry.resume()
+        self.telemetry.resume()
 
     def _waits_for(self, request_id: str) -> bool:
         current = self._current
@@ -340,7 +310,7 @@ class Environment:
             if invocation.tail is None:  # else the answer holds the report
                 invocation.finish(outcome)
         else:
-            self._events.runtime_done(invocation, outcome, invocation.answered)
+            self.events.runtime_done(invocation, outcome, invocation.answered)
             self._report(invocation, outcome, invocation.answered)
         if self.state is State.BUSY:
             self._enter(state)
@@ -361,7 +331,7 @@ class Environment:
         self._current = None
         self.invocations += 1
         init_seconds, self.init_seconds = self.init_seconds, None
-        self._events.ended(invocation, outcome, ended, self._sandbox.peak_memory(), init_seconds)
+        self.events.ended(invocation, outcome, ended, self._sandbox.peak_memory(), init_seconds)
         invocation.finish(answer or outcome)
 
     def give_up(self) -> None:
@@ -405,10 +375,10 @@ class Environment:
         self._give = None
         self._processes.drain()
         if self._current is not None:
-            self._events.timed_out(self._current)
+            self.events.timed_out(self._current)
             self._conclude(timed_out(self._current), state)
         elif self._held is not None:
-            self._events.timed_out(self._held[0])
+            self.events.timed_out(self._held[0])
             self._report_held(timed_out(self._held[0]))
             self._enter(state)
 
@@ -486,7 +456,3 @@ class Environment:
         self._write_log(message)
         if invocation is not None and invocation.tail is not None:
             invocation.tail.append(message)
-
-
-def runtime_hash(runtime: Runtime) -> str:
-    return hashlib.sha256(runtime.name.encode()).hexdigest()

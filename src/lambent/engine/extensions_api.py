@@ -16,14 +16,14 @@ from lambent.control.records import Function
 from lambent.engine import telemetry_api
 from lambent.engine.extensions import INVOKE, Event, Extension, Refused, Registry
 from lambent.engine.invocation import Invocation
+from lambent.engine.platform_events import PlatformEvents
 from lambent.engine.runtime_api import api_error
-from lambent.engine.telemetry import LOGS_API, TELEMETRY_API, Subscription
+from lambent.engine.telemetry import NAMES, TELEMETRY_API, Telemetry
 
 _EXTENSIONS = "/2020-01-01/extension/"
 _JSON = ("Content-Type", "application/json")
 _ACCEPTED = Response(202, (_JSON,), b'{"status":"OK"}\n')
 _OK = Response(200, (_JSON,), b'"OK"')
-_NAMES = {TELEMETRY_API: "Telemetry", LOGS_API: "Logs"}
 
 
 class Host(Protocol):
@@ -31,14 +31,13 @@ class Host(Protocol):
 
     function: Function
 
-    @property
-    def extensions(self) -> Registry: ...
+    extensions: Registry
+    telemetry: Telemetry
+    events: PlatformEvents
+
     def extension_registered(self) -> None: ...
     def extension_ready(self) -> None:
         """An extension has asked for its next event."""
-
-    def subscribe(self, extension: Extension, subscription: Subscription) -> None:
-        """Refused when the time for it is over, or when it has subscribed by the other API."""
 
 
 class ExtensionsApi:
@@ -128,13 +127,15 @@ class ExtensionsApi:
     def _subscription(self, exchange: Exchange) -> None:
         request = exchange.request
         _, version, path = request.path.split("/", 2)
-        if request.method != "PUT" or path.rstrip("/") != _NAMES[version].lower():
-            message = f"{request.method} {request.path} is not part of the {_NAMES[version]} API"
+        if request.method != "PUT" or path.rstrip("/") != NAMES[version].lower():
+            message = f"{request.method} {request.path} is not part of the {NAMES[version]} API"
             exchange.respond(api_error(404, "NotFound", message))
             return
         try:
             extension = self._caller(request)
-            self._host.subscribe(extension, telemetry_api.parse(version, request.body))
+            subscription = telemetry_api.parse(version, request.body)
+            if self._host.telemetry.subscribe(extension.name, subscription):
+                self._host.events.subscribed(extension.name, subscription)
             exchange.respond(_OK)
         except Refused as refusal:
             exchange.respond(api_error(403, refusal.kind, refusal.message))

@@ -24,6 +24,8 @@ from lambent.engine.logs import LogBook
 from lambent.engine.pool import FINISHING_GRACE, Evict, gives_way, plan
 from lambent.engine.runtimes import Missing, Runtime, Runtimes
 from lambent.engine.sandbox import Driver, SandboxError
+from lambent.engine.telemetry import KEPT_ALL
+from lambent.engine.telemetry_buffer import Allowance
 from lambent.engine.turns import Turns
 from lambent.wire.errors import AwsError
 
@@ -79,6 +81,7 @@ class Invoker:
         self._reaper: asyncio.Task[None] | None = None
         self._ending: dict[asyncio.Task[None], frozenset[str]] = {}  # with the code and layers that they still hold
         self._watchers: list[Callable[[], None]] = []
+        self._telemetry = Allowance(KEPT_ALL)
         self._numbers = 0
 
     async def start(self) -> None:
@@ -307,6 +310,7 @@ class Invoker:
             write_log=self._logs.writer(key.account, key.region, function.logging.log_group, stream),
             credentials=self._credentials(function),
             changed=lambda environment: self._changed(slot, environment),
+            allowance=self._telemetry,
         )
 
     async def _runtime(self, name: str) -> Runtime:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from lambent.base.clock import Clock
+from lambent.engine.extensions import Refused
 from lambent.engine.platform_records import stamp
 from lambent.engine.telemetry_buffer import Allowance, Batch, Buffer, Buffering
 from lambent.engine.telemetry_delivery import Connect, Delivery, Destination, sender
@@ -20,6 +21,7 @@ BACKLOG_EVENTS = 1000
 
 PLATFORM, FUNCTION, EXTENSION = "platform", "function", "extension"
 TELEMETRY_API, LOGS_API = "2022-07-01", "2020-08-15"
+NAMES = {TELEMETRY_API: "Telemetry", LOGS_API: "Logs"}
 _FALLEN_BEHIND = "Consumer seems to have fallen behind as it has not acknowledged receipt of logs."
 _LOGS_KINDS = frozenset(
     f"platform.{kind}" for kind in ("start", "end", "report", "fault", "extension", "logsSubscription", "logsDropped")
@@ -99,16 +101,20 @@ class Telemetry:
         self._backlog = None
         self.active = bool(self._subscribers)
 
-    def subscription(self, name: str) -> Subscription | None:
-        found = self._subscribers.get(name)
-        return found[0] if found is not None else None
+    def subscribe(self, name: str, subscription: Subscription) -> bool:
+        """The extension `name` gets what has happened in this init phase and what will. A newer wish replaces it.
 
-    def subscribe(self, name: str, subscription: Subscription) -> None:
-        """The extension `name` gets what has happened in this init phase and what will. A newer wish replaces it."""
+        False when nothing is new. Refused when the init phase is over, and for who has used the other API already.
+        """
+        api = NAMES[subscription.api]
+        if self._backlog is None:
+            raise Refused(f"{api}.SubscriptionClosed", f"{api} API subscription is closed already")
         former = self._subscribers.get(name)
         if former is not None:
             if former[0] == subscription:
-                return
+                return False
+            if former[0].api != subscription.api:
+                raise Refused(f"{api}.SubscriptionClosed", "The extension has subscribed using the other API already")
             self._gone.append(former[1])
         buffer = Buffer(subscription.buffering, self._allowance)
         delivery = Delivery(
@@ -118,9 +124,10 @@ class Telemetry:
             self._clock.monotonic,
         )
         self._subscribers[name] = (subscription, delivery)
-        for event in self._backlog or ():
+        for event in self._backlog:
             if subscription.wants(event.kind):
                 delivery.push(event.encode(subscription.schema))
+        return True
 
     def emit(self, kind: str, record: Record) -> None:
         """An event of the platform, or a line of a log (`function`, `extension`). For when `active`."""

@@ -180,7 +180,7 @@ class Init:
 
     def start(self):
         if self.assignment["fresh"] and self.plan["waiting"]:  # what waits has started without this environment
-            self.stop_runtime()
+            self.drop_waiting()
             os.close(self.starter)
             self.fork_runtime(None)
         try:
@@ -189,6 +189,13 @@ class Init:
         except BrokenPipeError:
             pass  # it ended while it waited; its exit is reported
         self.starter = None
+
+    def drop_waiting(self):
+        """Kill the runtime that waits, and nothing else: extensions may be at work already."""
+        pid, self.runtime = self.runtime, None
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
     def close_report(self):
         """What the runtime reported, if it did."""

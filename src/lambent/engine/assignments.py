@@ -1,0 +1,31 @@
+"""What a function makes of a waiting sandbox, and how the environment that comes of it is called in its records."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from lambent.control.records import Function
+from lambent.engine.platform_records import Subject
+from lambent.engine.runtimes import Runtime
+from lambent.engine.sandbox import Assignment
+from lambent.engine.variables import environment, extension_environment
+
+
+def assignment_of(function: Function, runtime: Runtime, log_stream: str, credentials: Mapping[str, str]) -> Assignment:
+    variables = environment(function, runtime, log_stream, credentials)
+    return Assignment(
+        code=function.code_digest,
+        layers=tuple(layer.digest for layer in function.layers),
+        environment=variables,
+        memory=function.memory_size,
+        ephemeral_storage=function.ephemeral_storage,
+        extension_environment=extension_environment(variables) if function.layers else {},
+        command=runtime.fresh_start(variables),
+    )
+
+
+def subject_of(function: Function, runtime: Runtime, log_stream: str) -> Subject:
+    name = hashlib.sha256(runtime.name.encode()).hexdigest()
+    arn = f"arn:aws:lambda:{function.key.region}::runtime:{name}"
+    return Subject(function, "on-demand", runtime.build, arn, log_stream)
