@@ -94,10 +94,10 @@ class PlatformEvents:
         """The end and its report. `ended` in monotonic seconds, `peak_memory` in bytes."""
         plain = self._text and not self._telemetry.active
         if plain and init_seconds is None and outcome.status == "success":  # the usual case, on the path of every one
-            seconds, used = ended - invocation.started, records.megabytes(peak_memory)
+            duration, used = records.milliseconds(ended - invocation.started), records.megabytes(peak_memory)
             self._write(end_line(invocation.request_id), invocation)
             size = invocation.function.memory_size
-            self._write(report_line(invocation.request_id, seconds * 1000, size, used), invocation)
+            self._write(report_line(invocation.request_id, duration, size, used), invocation)
             return
         self._event("platform.end", records.end(invocation), invocation)
         record = records.report(invocation, outcome, ended, peak_memory, init_seconds)
