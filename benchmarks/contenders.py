@@ -16,6 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+RUNTIMES = Path(sys.prefix) / "runtimes"  # what `scripts/bootstrap test` has installed
 PEER_ENVIRONMENT = ROOT / "build/venv-bench"
 PEER_REQUIREMENTS = ROOT / "requirements/bench.txt"
 
@@ -109,7 +110,10 @@ class Lambent(Contender):
         return [sys.executable, "-m", "lambent", "serve", *where]
 
     def environment(self) -> dict[str, str]:
-        return {"LAMBENT_MAX_ENVIRONMENTS": "500"}  # the burst wants all of its environments at once
+        return {
+            "LAMBENT_MAX_ENVIRONMENTS": "500",  # the burst wants all of its environments at once
+            "LAMBENT_RUNTIMES_DIR": str(RUNTIMES),
+        }
 
 
 class Ministack(Contender):

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OK, WEAK, MISSING = "ok", "weak", "missing"
+ABSENT = "absent"  # something that not everybody wants
 MIB = 1 << 20
 CONTROLLERS = ("memory", "pids", "cpu", "freezer")
 PYTHON_VERSIONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
@@ -37,7 +38,7 @@ class Check:
     """One thing that was tried."""
 
     name: str
-    status: str  # OK; WEAK: works with a weaker promise; MISSING: Lambent cannot serve without it
+    status: str  # OK; WEAK: works with a weaker promise; MISSING: Lambent cannot serve without it; ABSENT
     detail: str  # what was found and what it means
     remedy: str | None = None  # the command or the change that mends it
 

@@ -9,10 +9,11 @@ from dataclasses import asdict, replace
 
 from lambent import config
 from lambent.base import machine
-from lambent.base.machine import MISSING, OK, WEAK, Check
+from lambent.base.machine import ABSENT, MISSING, OK, WEAK, Check
 from lambent.cli import terminal
 from lambent.cli.client import Client, Refused, Unreachable
 from lambent.cli.options import Subparsers, add_command, add_settings, settings_of
+from lambent.engine.runtimes import Runtimes
 
 _EXAMPLES = """
 lambent doctor
@@ -20,13 +21,14 @@ sudo lambent doctor
 lambent doctor --port 4567 --data-dir ./state
 lambent doctor --json | jq -r '.checks[] | select(.status != "ok") | .remedy'
 """
-_COLOURS = {OK: "green", WEAK: "yellow", MISSING: "red"}
+_COLOURS = {OK: "green", WEAK: "yellow", MISSING: "red", ABSENT: "dim"}
+_LANGUAGES = ("nodejs", "java", "ruby", "provided", "dotnet")
 
 
 def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "doctor", "check what this machine can do and how to mend it", _EXAMPLES)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_settings(parser, "data_dir", "host", "port", "isolation")
+    add_settings(parser, "data_dir", "runtimes_dir", "host", "port", "isolation")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,8 +51,23 @@ def examine(settings: config.Config) -> list[Check]:
         machine.data_directory(settings.data_dir),
         machine.pythons(),
         machine.runtime_client(),
+        *_languages(settings),
         _port(settings),
     ]
+
+
+def _languages(settings: config.Config) -> list[Check]:
+    """For each language but Python, which has its own check: the runtimes that are here, or how to have one."""
+    rows = Runtimes(settings.runtimes, settings.install_command).rows()
+    checks = []
+    for language in _LANGUAGES:
+        own = [row for row in rows if row.name.startswith(language)]
+        if here := [f"{row.name} ({row.source})" for row in own if row.available]:
+            checks.append(Check(language, OK, ", ".join(here)))
+        else:
+            newest = next((row for row in reversed(own) if row.install), own[-1])
+            checks.append(Check(language, ABSENT, newest.detail, newest.install))
+    return checks
 
 
 def _without_isolation(check: Check, isolation: str) -> Check:
@@ -81,7 +98,8 @@ def _report(checks: Sequence[Check], *, blocked: bool) -> None:
         status = terminal.paint(check.status.ljust(len(MISSING)), _COLOURS[check.status])
         print(f"{status}  {check.name.ljust(width)}  {check.detail}")
         if check.status != OK and check.remedy:
-            print(f"{'':{len(MISSING) + width + 4}}to mend it: {check.remedy}")
+            advice = "to add it" if check.status == ABSENT else "to mend it"
+            print(f"{'':{len(MISSING) + width + 4}}{advice}: {check.remedy}")
     weak = sum(check.status == WEAK for check in checks)
     if blocked:
         print("\n`lambent serve` cannot start here until what is missing has been mended.")

@@ -11,6 +11,7 @@ from lambent.base import machine
 from lambent.base.machine import MISSING, OK, WEAK, Check
 from lambent.cli import doctor
 from lambent.cli.main import main
+from lambent.engine.runtimes import node
 
 
 @pytest.fixture
@@ -88,3 +89,17 @@ def test_weak_points_are_named_and_do_not_block(monkeypatch, free_port, tmp_path
     text = capsys.readouterr().out
     assert "to mend it: mend me" in text
     assert "weaker promises" in text
+
+
+@pytest.mark.usefixtures("sound_machine")
+def test_languages_are_told_and_their_absence_blocks_nothing(monkeypatch, free_port, tmp_path, capsys):
+    monkeypatch.setattr(node, "_MACHINE", ())
+    monkeypatch.setattr(node, "_VERSIONS", ())
+    arguments = ["doctor", "--port", str(free_port), "--data-dir", str(tmp_path)]
+    assert main([*arguments, "--json"]) == 0
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["provided"]["status"] == "ok"
+    assert checks["nodejs"]["status"] == checks["dotnet"]["status"] == "absent"
+    assert checks["nodejs"]["remedy"] == f"lambent runtimes install --runtimes-dir {tmp_path}/runtimes nodejs26.x"
+    assert main(arguments) == 0
+    assert "to add it: lambent runtimes install" in capsys.readouterr().out

@@ -21,6 +21,7 @@ _MANIFEST = """Manifest-Version: 1.0
 Main-Class: com.amazonaws.services.lambda.runtime.api.client.AWSLambda
 Class-Path: {}
 Add-Opens: java.base/java.io
+Enable-Native-Access: ALL-UNNAMED
 """
 _INSIDE = "/var/runtime/lib"
 _VIRTUAL_MACHINES = (Path("/usr/lib/jvm"), Path("/opt"))

@@ -41,9 +41,8 @@ def make(runtime: Runtime, target: Path) -> None:
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/archive",
             "AWS_LAMBDA_LOG_STREAM_NAME": "archive",
-            "LAMBDA_TASK_ROOT": "/var/task",
+            "_LAMBDA_TELEMETRY_LOG_FD": "1",
         }
-        environment.pop("_LAMBDA_TELEMETRY_LOG_FD", None)
         order = {"command": runtime.command(environment), "environment": environment}
         plan["command"] = [*plan["command"][:-1], f"{root.GUEST_INSIDE}/java_archive.py"]
         plan["preloaded"] = [json.dumps(order)]
