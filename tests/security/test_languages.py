@@ -91,5 +91,10 @@ def test_languages_without_root(tmp_path: Path) -> None:
             deploy(client, name, runtime, package, **settings)
             answer, response = invoke(client, name, {"do": "count", "text": "x"})
             assert "FunctionError" not in response, (name, json.dumps(answer))
+        code = "exports.handler = async () => { const all = []; for (;;) all.push(Buffer.alloc(8 << 20, 1)); };"
+        deploy(client, "greedy", "nodejs22.x", zip_files({"index.js": code}), Timeout=30)
+        answer, response = invoke(client, "greedy")
+        assert response["FunctionError"] == "Unhandled"
+        assert "timed out" not in answer["errorMessage"]
     finally:
         server.stop()

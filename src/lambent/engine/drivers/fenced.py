@@ -203,6 +203,7 @@ class NamespaceSandbox:
             "layers": assignment.layers,
             "tmp_size": assignment.ephemeral_storage * MIB if self._means.disks is None else None,
             "fresh": assignment.command is not None,
+            "data_limit": start["data_limit"],
             "extensions": self._extensions(assignment),
             "start": json.dumps(start),
         }

@@ -183,6 +183,10 @@ class Init:
             self.drop_waiting()
             os.close(self.starter)
             self.fork_runtime(None)
+        limit = self.assignment["data_limit"]
+        if limit and self.plan["waiting"]:  # a started program does not limit itself
+            limit += self.plan["reserved"]
+            resource.prlimit(self.runtime, resource.RLIMIT_DATA, (limit, limit))
         try:
             with os.fdopen(self.starter, "wb") as pipe:
                 pipe.write(self.assignment["start"].encode())
@@ -293,7 +297,7 @@ def become_runtime(reader, reporter, groups, plan, waiting):
         with os.fdopen(3, "rb") as pipe:
             text = pipe.read()
         if text:
-            status = run(json.loads(text))
+            status = run(json.loads(text), plan["reserved"])
     except SystemExit as leave:
         status = leave.code if isinstance(leave.code, int) else (0 if leave.code is None else 1)
     except BaseException:
@@ -310,10 +314,11 @@ def place_descriptors(reader, reporter):
     sc.close_range(5)
 
 
-def run(start):
+def run(start, reserved):
     """The exit status of the function's runtime, if it ever ends in this process."""
     if start.get("data_limit"):
-        resource.setrlimit(resource.RLIMIT_DATA, (start["data_limit"], start["data_limit"]))
+        limit = start["data_limit"] + reserved
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     if start["command"]:
         executable.become(start["command"], start["environment"])
     os.close(executable.REPORT_FD)
