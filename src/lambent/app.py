@@ -22,13 +22,15 @@ from lambent.base.jobs import Jobs
 from lambent.base.lockfile import DirectoryInUse, DirectoryLock
 from lambent.base.trees import Trees
 from lambent.config import Config, ConfigError, root_key
-from lambent.control import alias_store, layer_store
+from lambent.control import alias_store, concurrency_store, layer_store
 from lambent.control import resources as resources_module
 from lambent.control import store as store_module
 from lambent.control.alias_store import AliasStore
 from lambent.control.aliases import Aliases
 from lambent.control.attachments import Attachments
 from lambent.control.code_signing import CodeSigning
+from lambent.control.concurrency import Concurrency
+from lambent.control.concurrency_store import PROVISION, ConcurrencyStore
 from lambent.control.functions import Functions
 from lambent.control.layer_store import LayerStore
 from lambent.control.layers import Layers
@@ -43,9 +45,11 @@ from lambent.endpoints import Endpoints
 from lambent.engine.drivers.namespaces import NamespaceDriver
 from lambent.engine.drivers.process import ProcessDriver
 from lambent.engine.invoker import Invoker
+from lambent.engine.lease import Leases
 from lambent.engine.logs import LogBook
 from lambent.engine.operations import Invocations
 from lambent.engine.preparation import Preparer
+from lambent.engine.provisioned import Provisioner
 from lambent.engine.runtimes import Missing, Runtimes
 from lambent.engine.sandbox import Driver, SandboxError
 from lambent.services.ecr.names import Registry
@@ -106,7 +110,7 @@ class App:
         self._on_stop(lambda: _call(lock.release))
         db = SqliteDatabase(data / "lambent.db")
         self._on_stop(db.close)
-        modules = (jobs_module, store_module, resources_module, layer_store, alias_store, kms_store)
+        modules = (jobs_module, store_module, resources_module, layer_store, alias_store, concurrency_store, kms_store)
         await migrate(db, [*(step for module in modules for step in module.MIGRATIONS), *ECR_MIGRATIONS])
         blobs = LocalBlobs(data / "blobs")
         trees = await asyncio.to_thread(Trees, data / "trees")
@@ -122,6 +126,10 @@ class App:
         kms = Kms(db, self._clock, await asyncio.to_thread(_root_key, config, data / "root.key"))
         await kms.start()
         permissions = Permissions(db, store, aliases)
+        concurrency = ConcurrencyStore(db, jobs, self._clock)
+        await concurrency.load()
+        store.on_remove(concurrency.let_go)
+        aliases.on_move(concurrency.alias_moved)
 
         self._driver = self._choose_driver(data)
         await self._driver.start()
@@ -135,6 +143,7 @@ class App:
             self._credentials,
             budget=config.max_environments,
             idle_seconds=config.idle_timeout,
+            leases=Leases(concurrency),
         )
         await invoker.start()
         self._on_stop(invoker.stop)
@@ -146,6 +155,9 @@ class App:
         preparer = Preparer(store, blobs, trees, runtimes, self._driver)
         self._on_stop(preparer.stop)
         jobs.bind(PREPARE, preparer.prepare)
+        provisioner = Provisioner(store, concurrency, invoker)
+        concurrency.on_change(provisioner.changed)
+        jobs.bind(PROVISION, provisioner.provision)
         orphans = Orphans((store, layer_versions), blobs, trees, invoker.digests)
         invoker.on_end(orphans.look_again)
         await orphans.start()
@@ -154,9 +166,15 @@ class App:
         layers = Layers(layer_versions, blobs, trees, orphans, self._clock, key, config.organizations)
         attachments = Attachments(layers, layer_versions, orphans, trees)
         signing = CodeSigning(db, store, self._clock)
-        functions = Functions(store, aliases, attachments, signing, blobs, trees, orphans, self._clock, key)
+        functions = Functions(
+            store, aliases, concurrency, attachments, signing, blobs, trees, orphans, self._clock, key
+        )
         await jobs.start()
         self._on_stop(jobs.stop)
+        await concurrency.renew()
+
+        async def code_size(account: str, region: str) -> int:
+            return store.code_size(account, region) + await layer_versions.code_size(account, region)
 
         operations = Operations()
         functions.register(operations)
@@ -172,6 +190,7 @@ class App:
         Aliases(store, aliases, self._clock).register(operations)
         permissions.register(operations)
         kms.register(operations)
+        Concurrency(store, aliases, concurrency, self._clock, code_size, provisioner.allocated).register(operations)
         Invocations(store, aliases, invoker, self._clock).register(operations)
         gateway = Gateway(operations, self._clock, self._accounts, config.region)
         own = Endpoints(self._clock, invoker, runtimes, logs, store, self._driver.name)

@@ -45,14 +45,6 @@ EXCEPTIONS: dict[str, Exemption] = {
     "TestLambdaVersions::test_publish_with_wrong_revisionid": Exemption(
         _OLDER, ("create_response", "get_fn_response", "publish_result")
     ),
-    "TestLambdaAccountSettings::test_account_settings": Exemption(_not_built("concurrency")),
-    "TestLambdaProvisionedConcurrency::test_provisioned_concurrency_limits": Exemption(_not_built("concurrency")),
-    "TestLambdaReservedConcurrency::test_function_concurrency_exceptions": Exemption(_not_built("concurrency")),
-    "TestLambdaReservedConcurrency::test_function_concurrency_limits": Exemption(_not_built("concurrency")),
-    "TestLambdaFunction::test_get_function_wrong_region[get_function_concurrency]": Exemption(
-        _not_built("concurrency")
-    ),
-    "TestLambdaFunction::test_ops_on_nonexisting_fn[get_function_concurrency]": Exemption(_not_built("concurrency")),
     "TestLambdaEventSourceMappings::test_create_event_source_self_managed": Exemption(
         "recorded in 2024, before mappings had an EventSourceMappingArn; those recorded later have it",
         ("event-source-mapping-default", "event-source-mapping-values"),

@@ -42,16 +42,16 @@ class AliasStore:
         self._clock = clock
         self._draw = draw
         self._aliases: dict[FunctionKey, dict[str, Alias]] = {}
-        self._watchers: list[Callable[[FunctionKey], None]] = []
+        self._movers: list[Callable[[Connection, Alias, Alias], None]] = []
 
     async def load(self) -> None:
         """Read everything once, at start, after `migrate`."""
         for (document,) in await self._db.read(lambda connection: connection.execute("SELECT document FROM aliases")):
             self._remember(_from_document(document))
 
-    def on_change(self, callback: Callable[[FunctionKey], None]) -> None:
-        """Call `callback(key)` on the loop after each commit that changed an alias of the function."""
-        self._watchers.append(callback)
+    def on_move(self, callback: Callable[[Connection, Alias, Alias], None]) -> None:
+        """Call `callback(connection, before, after)` inside each transaction that updates an alias; it may refuse."""
+        self._movers.append(callback)
 
     # What invocations ask
 
@@ -96,7 +96,7 @@ class AliasStore:
             _check(connection, alias)
             query = "INSERT INTO aliases (account, region, name, alias, document) VALUES (?, ?, ?, ?, ?)"
             connection.execute(query, (*_names(alias.key), alias.name, _to_document(alias)))
-            connection.after_commit(lambda: self._changed(alias))
+            connection.after_commit(lambda: self._remember(alias))
             return alias
 
         return await self._db.write(work)
@@ -124,9 +124,11 @@ class AliasStore:
             _check(connection, alias)
             if also is not None:
                 also(connection)
+            for mover in self._movers:
+                mover(connection, current, alias)
             query = f"UPDATE aliases SET document = ? {_WHERE} AND alias = ?"
             connection.execute(query, (_to_document(alias), *_names(key), name))
-            connection.after_commit(lambda: self._changed(alias))
+            connection.after_commit(lambda: self._remember(alias))
             return alias
 
         return await self._db.write(work)
@@ -163,11 +165,6 @@ class AliasStore:
     def _remember(self, alias: Alias) -> None:
         self._aliases.setdefault(alias.key, {})[alias.name] = alias
 
-    def _changed(self, alias: Alias) -> None:
-        self._remember(alias)
-        for watcher in self._watchers:
-            watcher(alias.key)
-
     def _all_gone(self, key: FunctionKey) -> None:
         self._aliases.pop(key, None)
 
@@ -176,8 +173,6 @@ class AliasStore:
             aliases.pop(name, None)
             if not aliases:
                 del self._aliases[key]
-        for watcher in self._watchers:
-            watcher(key)
 
 
 def _find(connection: Connection, key: FunctionKey, name: str) -> Alias | None:

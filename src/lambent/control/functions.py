@@ -16,6 +16,7 @@ from lambent.control.alias_store import AliasStore
 from lambent.control.attachments import Attachments
 from lambent.control.code import Code, Package, zip_of
 from lambent.control.code_signing import CodeSigning
+from lambent.control.concurrency_store import ConcurrencyStore
 from lambent.control.configuration import describe, summarize, timestamp
 from lambent.control.links import CodeLinks
 from lambent.control.orphans import Orphans
@@ -37,6 +38,7 @@ class Functions:
         self,
         store: FunctionStore,
         aliases: AliasStore,
+        concurrency: ConcurrencyStore,
         attachments: Attachments,
         signing: CodeSigning,
         blobs: Blobs,
@@ -48,6 +50,7 @@ class Functions:
         """`key` signs the links under which code can be downloaded; secret, and the same after a restart."""
         self._store = store
         self._aliases = aliases
+        self._concurrency = concurrency
         self._attachments = attachments
         self._code = Code(blobs, trees, orphans)
         self._signing = signing
@@ -126,6 +129,8 @@ class Functions:
         latest = function if function.version == LATEST else await self._store.get(function.key)
         if latest is not None and latest.tags:  # tags belong to the function, whatever was asked for
             answer["Tags"] = dict(latest.tags)
+        if (reserved := self._concurrency.reserved(function.key)) is not None:
+            answer["Concurrency"] = {"ReservedConcurrentExecutions": reserved}
         return answer
 
     async def get_function_configuration(self, context: Context, parameters: Parameters) -> Answer:

@@ -69,6 +69,12 @@ class LayerStore:
         """The contents that some layer version refers to."""
         return set(self._references)
 
+    async def code_size(self, account: str, region: str) -> int:
+        """Bytes: the packages of an account's layer versions in a region."""
+        query = "SELECT document FROM layer_versions WHERE account = ? AND region = ?"
+        rows = await self._db.read(lambda connection: connection.execute(query, (account, region)))
+        return sum(orjson.loads(document)["code_size"] for (document,) in rows)
+
     def on_release(self, callback: Callable[[str], None]) -> None:
         """Call `callback(digest)` on the loop once no layer version refers to that content any more."""
         self._releasers.append(callback)

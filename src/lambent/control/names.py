@@ -26,13 +26,17 @@ def unqualified(context: Context, parameters: Parameters) -> FunctionKey:
     """The function, which must not be named as one of its versions or aliases."""
     named = arn.parse(parameters["FunctionName"], None, context.caller)
     if named.qualifier not in (None, LATEST):
-        raise AwsError(
-            "InvalidParameterValueException",
-            "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation."
-            " Please specify either a function name or an unqualified function ARN.",
-            Type="User",
-        )
+        raise functions_only()
     return FunctionKey(named.account, named.region, named.name)
+
+
+def functions_only() -> AwsError:
+    return AwsError(
+        "InvalidParameterValueException",
+        "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation."
+        " Please specify either a function name or an unqualified function ARN.",
+        Type="User",
+    )
 
 
 def is_version(qualifier: str | None) -> bool:

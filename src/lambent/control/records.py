@@ -143,3 +143,26 @@ class Alias:
     @property
     def arn(self) -> str:
         return self.key.arn(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """Environments of a version or an alias that are to be kept initialised."""
+
+    key: FunctionKey
+    qualifier: str
+    version: str  # that the qualifier stands for
+    requested: int
+    revision: str  # changes whenever there is new work to do
+    last_modified: str  # "2019-12-31T20:29:00+0000"
+    status: str = "IN_PROGRESS"  # or READY, FAILED
+    status_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provision:
+    """The work of bringing provisioned environments up."""
+
+    key: FunctionKey
+    qualifier: str
+    revision: str  # of the Provisioned that it was asked for with

@@ -19,6 +19,9 @@ class Serving:
         self._busy: dict[tuple[FunctionKey, str], asyncio.Event] = {}
         self._digests: dict[tuple[FunctionKey, str], frozenset[str]] = {}
         self._references: Counter[str] = Counter()
+        self._sizes: dict[tuple[FunctionKey, str], int] = {}
+        self._stored: Counter[tuple[str, str]] = Counter()  # bytes of code, by account and region
+        self._functions: Counter[tuple[str, str]] = Counter()
 
     def find(self, key: FunctionKey, version: str) -> Function | None:
         versions = self._versions.get(key)
@@ -37,19 +40,33 @@ class Serving:
 
     def count(self) -> int:
         """How many functions there are, versions not counted."""
-        return sum(version == LATEST for _, version in self._digests)
+        return self._functions.total()
+
+    def usage(self, account: str, region: str) -> tuple[int, int]:
+        """How many functions an account has in a region, and the bytes of code of them and their versions."""
+        return self._functions[account, region], self._stored[account, region]
 
     def digests(self) -> set[str]:
         return set(self._references)
 
     def remember(self, key: FunctionKey, version: str, row: Row | None) -> Iterable[str]:
         """Bring the memory up to `row`; the digests that nothing refers to any more."""
+        self._measure(key, version, row.document.code_size if row is not None else None)
         self._serve(key, version, row.serving if row is not None else None)
         if row is not None and states.is_busy(row.document):
             self._busy.setdefault((key, version), asyncio.Event())
         elif (event := self._busy.pop((key, version), None)) is not None:
             event.set()
         return self._count(key, version, row.digests if row is not None else frozenset())
+
+    def _measure(self, key: FunctionKey, version: str, size: int | None) -> None:
+        place = (key.account, key.region)
+        before = self._sizes.pop((key, version), None)
+        if size is not None:
+            self._sizes[key, version] = size
+        self._stored[place] += (size or 0) - (before or 0)
+        if version == LATEST:
+            self._functions[place] += (size is not None) - (before is not None)
 
     def _serve(self, key: FunctionKey, version: str, function: Function | None) -> None:
         if function is not None:

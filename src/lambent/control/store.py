@@ -88,6 +88,14 @@ class FunctionStore:
         """How many functions there are, versions not counted."""
         return self._memory.count()
 
+    def count_of(self, account: str, region: str) -> int:
+        """How many functions an account has in a region, versions not counted."""
+        return self._memory.usage(account, region)[0]
+
+    def code_size(self, account: str, region: str) -> int:
+        """Bytes: the packages of an account's functions and versions in a region."""
+        return self._memory.usage(account, region)[1]
+
     def runtimes(self) -> set[str]:
         """The runtimes of what can be invoked now."""
         return {function.runtime for function in self._memory.functions()}

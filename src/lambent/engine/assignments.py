@@ -12,8 +12,10 @@ from lambent.engine.sandbox import Assignment
 from lambent.engine.variables import environment, extension_environment
 
 
-def assignment_of(function: Function, runtime: Runtime, log_stream: str, credentials: Mapping[str, str]) -> Assignment:
-    variables = environment(function, runtime, log_stream, credentials)
+def assignment_of(
+    function: Function, runtime: Runtime, log_stream: str, credentials: Mapping[str, str], initialization: str
+) -> Assignment:
+    variables = environment(function, runtime, log_stream, credentials, initialization)
     return Assignment(
         code=function.code_digest,
         layers=tuple(layer.digest for layer in function.layers),
@@ -25,7 +27,7 @@ def assignment_of(function: Function, runtime: Runtime, log_stream: str, credent
     )
 
 
-def subject_of(function: Function, runtime: Runtime, log_stream: str) -> Subject:
+def subject_of(function: Function, runtime: Runtime, log_stream: str, initialization: str) -> Subject:
     name = hashlib.sha256(runtime.name.encode()).hexdigest()
     arn = f"arn:aws:lambda:{function.key.region}::runtime:{name}"
-    return Subject(function, "on-demand", runtime.build, arn, log_stream)
+    return Subject(function, initialization, runtime.build, arn, log_stream)

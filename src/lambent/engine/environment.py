@@ -32,6 +32,7 @@ from lambent.engine.shutdown import FAILURE, SPINDOWN, TIMEOUT
 from lambent.engine.telemetry import Telemetry
 from lambent.engine.telemetry_buffer import Allowance
 
+AHEAD_SECONDS = 130.0  # the cap of an init phase before any invocation; a longer function timeout counts
 RUNTIME_CONNECTIONS = 8  # of one runtime; clients use one or two, and each can hold tens of megabytes of the server
 EXTENSION_CONNECTIONS = 2  # more for every external extension: one may be parked, one at work
 FREEZE_SECONDS = 0.01  # an idle environment that gets no further event within this time is frozen
@@ -77,10 +78,12 @@ class Environment:
         credentials: Mapping[str, str],
         changed: Changed,
         allowance: Allowance | None = None,
+        initialization: str = "on-demand",
     ) -> None:
         """`changed` is called on the loop after every change of state.
 
-        `allowance` bounds the telemetry that all environments of a server hold back together.
+        `allowance` bounds the telemetry that all environments of a server hold back together. `initialization` is
+        what AWS_LAMBDA_INITIALIZATION_TYPE says.
         """
         self.function = function
         self.runtime = runtime
@@ -93,11 +96,13 @@ class Environment:
         self._write_log = write_log
         self._credentials = credentials
         self._changed = changed
+        self._initialization = initialization
         self._loop = asyncio.get_running_loop()
         parse = function.logging.log_format == "JSON"
         self.telemetry = Telemetry(clock, sandbox.open_socket, parse=parse, allowance=allowance)
         self._processes = Processes(sandbox, clock, self.telemetry, take=self._printed, exited=self._exited)
-        self.events = PlatformEvents(subject_of(function, runtime, log_stream), clock, self.telemetry, self._log)
+        subject = subject_of(function, runtime, log_stream, initialization)
+        self.events = PlatformEvents(subject, clock, self.telemetry, self._log)
         api = RuntimeApi(self, ExtensionsApi(self, clock.uuid).routes)
         self._api = HttpServer(api, max_connections=RUNTIME_CONNECTIONS)
         self._give: Callable[[Invocation], None] | None = None
@@ -147,8 +152,12 @@ class Environment:
         None when they did, else how it failed. A failed environment is STALE.
         """
         await self._api.start_on(self._sandbox.listener)
-        assignment = assignment_of(self.function, self.runtime, self.log_stream, self._credentials)
-        return await self._initialise("init", INIT_SECONDS, lambda: self._sandbox.assign(assignment))
+        assignment = assignment_of(
+            self.function, self.runtime, self.log_stream, self._credentials, self._initialization
+        )
+        ahead = self._initialization != "on-demand"  # nobody waits for it
+        seconds = max(AHEAD_SECONDS, self.function.timeout) if ahead else INIT_SECONDS
+        return await self._initialise("init", seconds, lambda: self._sandbox.assign(assignment))
 
     async def restart(self, seconds: float) -> Outcome | None:
         """Run the init phase again in the same sandbox; `seconds` bounds it, as it now counts as invoke time."""

@@ -24,6 +24,9 @@ class Standing(Enum):
     STALE = auto()  # the sandbox is there, its runtime is not
 
 
+INITIALISED = (Standing.IDLE, Standing.BUSY, Standing.FINISHING)
+
+
 @dataclass(slots=True, eq=False)
 class Slot:
     """An environment, or the place of one that is being made."""
@@ -47,6 +50,15 @@ class Fleet:
     waiting: deque[Invocation] = field(default_factory=deque)
     slots: dict[Standing, dict[Slot, None]] = field(default_factory=lambda: {standing: {} for standing in Standing})
     size: int = 0
+    kept: int = 0  # environments that are provisioned: initialised before anybody asks, and never ended for room
+    taken: int = 0  # invocations that run in provisioned environments
+    failures: int = 0  # init phases of provisioned environments that have failed in a row
+    ready_or_broken: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when as many environments as are `kept` are initialised, or cannot be."""
+
+    @property
+    def initialised(self) -> int:
+        return sum(len(self.slots[standing]) for standing in INITIALISED)
 
     @property
     def account(self) -> str:

@@ -18,6 +18,7 @@ from lambent.engine import eviction
 from lambent.engine.environment import Environment, State
 from lambent.engine.failures import platform_error, timed_out
 from lambent.engine.fleet import Fleet, Slot, Standing, identity
+from lambent.engine.held import Held, provisioned_identity
 from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.lease import Leases
 from lambent.engine.logs import LogBook
@@ -72,6 +73,7 @@ class Invoker:
         self._read_memory = read_memory
         self._found: dict[str, Runtime] = {}
         self._fleets: dict[str, Fleet] = {}  # by the identity of the function version
+        self.held = Held(self, self._fleets, budget)
         self._slots: dict[str, Slot] = {}
         self._resting: dict[Slot, None] = {}  # idle and stale ones, longest first
         self._turns = Turns()  # of the functions with invocations that wait
@@ -103,8 +105,14 @@ class Invoker:
     async def invoke(self, invocation: Invocation) -> Outcome:
         """Run it to its end. Raises AwsError when the platform refuses; a function's failure is an Outcome."""
         key = invocation.function.key
-        self._leases.take(key.account, key.region)
-        fleet = self._fleet(invocation.function)
+        fleet = self.held.free(invocation.function)
+        shared = False
+        if fleet is None:
+            shared = self._leases.take(key)
+            fleet = self._fleet(invocation.function)
+        else:
+            fleet.taken += 1
+        held = fleet if fleet.kept else None
         try:
             slot = fleet.ready() if not fleet.waiting else None
             if slot is not None:
@@ -114,22 +122,32 @@ class Invoker:
                 self._provide((fleet.identity,))
             return await invocation.done
         except asyncio.CancelledError:
-            if invocation in fleet.waiting:
-                fleet.waiting.remove(invocation)
-                self._settle(fleet)
+            self._forget(invocation)
             raise
         finally:
-            self._leases.give_back(key.account, key.region)
+            if held is not None:
+                held.taken -= 1
+            else:
+                self._leases.give_back(key, shared)
+
+    def _forget(self, invocation: Invocation) -> None:
+        """Nobody waits for its answer any more."""
+        for name in (identity(invocation.function), provisioned_identity(invocation.function)):
+            fleet = self._fleets.get(name)
+            if fleet is not None and invocation in fleet.waiting:
+                fleet.waiting.remove(invocation)
+                self._settle(fleet)
 
     def retire(self, key: FunctionKey, serving: Iterable[Function]) -> None:
         """End the environments of `key` that run none of `serving`; those at work end after their answer."""
         keep = {identity(function) for function in serving}
         for fleet in list(self._fleets.values()):
-            if fleet.function.key == key and fleet.identity not in keep:
+            if fleet.function.key == key and identity(fleet.function) not in keep:
+                self.held.shrink(fleet, 0)
                 for slot in fleet.every():
-                    self._retire(slot)
+                    self.retire_slot(slot)
 
-    def _retire(self, slot: Slot) -> None:
+    def retire_slot(self, slot: Slot) -> None:
         if slot.environment is not None and slot.task is None and slot.standing is not Standing.BUSY:
             self._end(slot)
         else:
@@ -174,7 +192,7 @@ class Invoker:
         """Forget about a function that nothing waits for, and wholly about one that has no environment either."""
         if not fleet.waiting:
             self._turns.remove(fleet.account, fleet.identity)
-            if not fleet.size:
+            if not fleet.size and not fleet.kept:
                 self._fleets.pop(fleet.identity, None)
 
     # Decide, then act
@@ -195,7 +213,7 @@ class Invoker:
                 self._end(self._slots[action.id])
             else:
                 fleet = self._fleets[action.function]
-                self._begin(fleet)
+                self.begin(fleet)
                 self._turns.served(fleet.account, fleet.identity)
         if not self._rechecking and any(fleet.waiting and fleet.slots[Standing.FINISHING] for fleet in fleets):
             self._rechecking = True  # a runtime that has answered may stay away
@@ -208,7 +226,7 @@ class Invoker:
     def _gives_way(self, fleet: Fleet) -> bool:
         """Whether an environment of `fleet` that has come to rest should make room for another function."""
         room = self._budget - len(self._slots)
-        if room > 0:
+        if room > 0 or fleet.kept:
             return False
         now = self._clock.monotonic()
         for name in self._turns:
@@ -235,10 +253,10 @@ class Invoker:
     def _move(self, slot: Slot, standing: Standing) -> None:
         slot.fleet.move(slot, standing)
         self._resting.pop(slot, None)
-        if standing in (Standing.IDLE, Standing.STALE):
+        if standing in (Standing.IDLE, Standing.STALE) and not slot.fleet.kept:
             self._resting[slot] = None
 
-    def _begin(self, fleet: Fleet) -> None:
+    def begin(self, fleet: Fleet) -> None:
         self._numbers += 1
         slot = Slot(f"slot-{self._numbers}", fleet, fleet.function, self._clock.monotonic())
         self._slots[slot.id] = slot
@@ -265,6 +283,10 @@ class Invoker:
             slot.task = None
         if error is None and failure is None:
             return  # the environment has parked and taken what waits
+        if slot.fleet.kept:
+            slot.fleet.failures += 1
+            self._end(slot)
+            return
         invocation = self._next_waiting(slot.fleet)
         if error is not None:
             self._end(slot)
@@ -309,6 +331,7 @@ class Invoker:
             log_stream=stream,
             write_log=self._logs.writer(key.account, key.region, function.logging.log_group, stream),
             credentials=self._credentials(function),
+            initialization="provisioned-concurrency" if slot.fleet.kept else "on-demand",
             changed=lambda environment: self._changed(slot, environment),
             allowance=self._telemetry,
         )
@@ -364,6 +387,8 @@ class Invoker:
         slot.since = self._clock.monotonic()
         if environment.state is State.IDLE and environment.pending is not None:
             environment.invoke(environment.pending)  # the invocation whose init phase has just been repeated
+        elif slot.fleet.kept and environment.state is State.STALE and slot.task is None:
+            self._end(slot)  # a fresh one takes its place
         elif environment.state is State.IDLE or (environment.state is State.STALE and slot.task is None):
             self._rest(slot, _STANDINGS[environment.state])
         elif environment.state is not State.STALE:
@@ -381,8 +406,31 @@ class Invoker:
             self._provide()
         else:
             self._move(slot, standing)
-            if self._budget <= len(self._slots):
+            if fleet.kept:
+                self.held.fill(fleet)
+            elif self._budget <= len(self._slots):
                 self._provide()  # it may make room
+
+    # What provisioned environments need
+
+    def room(self) -> bool:
+        """Whether one more environment may be; an idle one of a function that nobody waits for is ended for it."""
+        if self._budget <= len(self._slots):
+            victim = next((slot for slot in self._resting if not slot.fleet.waiting), None)
+            if victim is None:
+                return False
+            self._end(victim)
+        return not self._stopping
+
+    def may_create(self, runtime: str) -> bool:
+        return self._creating[runtime] < CREATIONS
+
+    def spill(self, fleet: Fleet) -> None:
+        """Provisioned environments have been lost: what waits for them goes to others."""
+        ordinary = self._fleet(fleet.function)
+        while (invocation := self._next_waiting(fleet)) is not None:
+            self._queue(ordinary, invocation)
+        self._provide((ordinary.identity,))
 
     # The ends
 
@@ -391,6 +439,8 @@ class Invoker:
             return
         self._resting.pop(slot, None)
         slot.fleet.remove(slot)
+        if slot.fleet.kept and not self._stopping:
+            self.held.lost(slot.fleet)
         self._settle(slot.fleet)
         if slot.environment is not None:
             task = asyncio.get_running_loop().create_task(slot.environment.destroy())
@@ -407,6 +457,7 @@ class Invoker:
             await asyncio.sleep(min(1.0, self._idle_seconds / 2))
             self._end_surplus()
             self._relieve()
+            self.held.tend()
 
     def _end_surplus(self) -> None:
         oldest = self._clock.monotonic() - self._idle_seconds

@@ -12,9 +12,13 @@ RUNTIME_API = f"127.0.0.1:{RUNTIME_API_PORT}"
 
 
 def environment(
-    function: Function, runtime: Runtime, log_stream: str, credentials: Mapping[str, str]
+    function: Function,
+    runtime: Runtime,
+    log_stream: str,
+    credentials: Mapping[str, str],
+    initialization: str = "on-demand",
 ) -> dict[str, str]:
-    """All variables of an on-demand environment. The function's own come first: the platform's win over them.
+    """All variables of an environment. The function's own come first: the platform's win over them.
 
     Source: the recorded environments of initialised functions, and the precedence of the runtime interface emulator
     (customer < platform-unreserved < credentials < runtime < platform).
@@ -39,7 +43,7 @@ def environment(
         "AWS_LAMBDA_FUNCTION_NAME": function.key.name,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_size),
         "AWS_LAMBDA_FUNCTION_VERSION": function.version,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": initialization,
         "AWS_LAMBDA_RUNTIME_API": RUNTIME_API,
         "TZ": ":UTC",
     }

@@ -13,13 +13,15 @@ from lambent.base.blobs import Blobs, LocalBlobs
 from lambent.base.db import SqliteDatabase, migrate
 from lambent.base.jobs import Job, Jobs
 from lambent.base.trees import Trees
-from lambent.control import alias_store, layer_store
+from lambent.control import alias_store, concurrency_store, layer_store
 from lambent.control import resources as resources_module
 from lambent.control import store as store_module
 from lambent.control.alias_store import AliasStore
 from lambent.control.aliases import Aliases
 from lambent.control.attachments import Attachments
 from lambent.control.code_signing import CodeSigning
+from lambent.control.concurrency import Concurrency
+from lambent.control.concurrency_store import PROVISION, ConcurrencyStore
 from lambent.control.functions import Functions
 from lambent.control.layer_store import LayerStore
 from lambent.control.layers import Layers
@@ -65,8 +67,11 @@ class Lab:
         attachments = Attachments(self.layers, self.layer_versions, self.orphans, self.trees)
         self.aliases = AliasStore(self.db, self.clock)
         self.store.on_remove(self.aliases.let_go)
+        self.concurrency = ConcurrencyStore(self.db, self.jobs, self.clock)
+        self.store.on_remove(self.concurrency.let_go)
+        self.aliases.on_move(self.concurrency.alias_moved)
         signing = CodeSigning(self.db, self.store, self.clock)
-        self.functions = Functions(self.store, self.aliases, attachments, signing, *means)
+        self.functions = Functions(self.store, self.aliases, self.concurrency, attachments, signing, *means)
         self.operations = Operations()
         self.layers.register(self.operations)
         self.functions.register(self.operations)
@@ -74,18 +79,24 @@ class Lab:
         Versions(self.store).register(self.operations)
         Aliases(self.store, self.aliases, self.clock).register(self.operations)
         Permissions(self.db, self.store, self.aliases).register(self.operations)
+        stores = (self.store, self.aliases, self.concurrency)
+        self.concurrencies = Concurrency(*stores, self.clock, self._code_size, lambda key, qualifier: self.allocated)
+        self.concurrencies.register(self.operations)
         self.gate = asyncio.Event()
+        self.allocated = 0  # provisioned environments that the engine has brought up
         self.failure: tuple[str, str] | None = None
         self.jobs.bind(PREPARE, self._prepare)
+        self.jobs.bind(PROVISION, self._provision)
 
     @classmethod
     async def open(cls, root: Path, **options: Any) -> Lab:
         lab = cls(root, **options)
-        modules = (jobs_module, store_module, resources_module, layer_store, alias_store)
+        modules = (jobs_module, store_module, resources_module, layer_store, alias_store, concurrency_store)
         await migrate(lab.db, [step for module in modules for step in module.MIGRATIONS])
         await lab.store.load()
         await lab.layer_versions.load()
         await lab.aliases.load()
+        await lab.concurrency.load()
         await lab.jobs.start()
         return lab
 
@@ -100,6 +111,14 @@ class Lab:
         task = Preparation.of(job)
         code, reason = self.failure or (None, "")
         await self.store.finish(task.key, task.revision, version=task.version, job=job, reason_code=code, reason=reason)
+
+    async def _provision(self, job: Job) -> None:
+        await self.gate.wait()
+        code, reason = self.failure or ("READY", None)
+        await self.concurrency.finish(self.concurrency.task(job), job, code, reason)
+
+    async def _code_size(self, account: str, region: str) -> int:
+        return self.store.code_size(account, region) + await self.layer_versions.code_size(account, region)
 
     async def call(self, operation: str, *, account: str = ACCOUNT, region: str = REGION, **members: Any) -> Any:
         """What the gateway does with parsed parameters: validate, then ask the handler."""

@@ -13,7 +13,7 @@ from lambent.base.memory import Reading
 from lambent.control.records import Function
 from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.invoker import CREATIONS, Invoker
-from lambent.engine.lease import Leases
+from lambent.engine.lease import Leases, NoReservations
 from lambent.engine.logs import LogBook
 from lambent.engine.runtimes import Missing, Runtime
 from lambent.engine.sandbox import SandboxError
@@ -183,7 +183,7 @@ async def test_idle_environments_end() -> None:
 
 
 async def test_the_account_concurrency_is_kept() -> None:
-    stage = Stage(slow, leases=Leases(limit=1))
+    stage = Stage(slow, leases=Leases(NoReservations(1)))
     function = make_function()
     running = asyncio.ensure_future(stage.invoke(function))
     await asyncio.sleep(0)
@@ -195,7 +195,7 @@ async def test_the_account_concurrency_is_kept() -> None:
 
 
 async def test_a_client_that_leaves_gives_its_place_back() -> None:
-    stage = Stage(slow, budget=1, leases=Leases(limit=2))
+    stage = Stage(slow, budget=1, leases=Leases(NoReservations(2)))
     function = make_function()
     running = asyncio.ensure_future(stage.invoke(function))
     waiting = asyncio.ensure_future(stage.invoke(function))
