@@ -43,6 +43,7 @@ def build(stage: Stage) -> dict[str, Any]:
     client.publish_layer_version(LayerName="l", Content={"ZipFile": make_zip()})
     client.add_layer_version_permission(LayerName="l", VersionNumber=1, StatementId="s", **_GET_LAYER)
     client.add_permission(FunctionName="f", StatementId="s", Action="lambda:InvokeFunction", Principal=ACCOUNT)
+    client.put_provisioned_concurrency_config(FunctionName="f", Qualifier="1", ProvisionedConcurrentExecutions=1)
     client.create_function_url_config(FunctionName="f", AuthType="NONE")
     client.put_function_event_invoke_config(FunctionName="f", MaximumRetryAttempts=1)
     config = client.create_code_signing_config(AllowedPublishers=_PROFILE)["CodeSigningConfig"]
@@ -54,6 +55,7 @@ def valid(operation: str, world: dict[str, Any]) -> dict[str, Any]:
     """Members of a request that succeeds."""
     f: dict[str, Any] = {"FunctionName": "f"}
     alias = {**f, "Name": "live"}
+    provisioned = {**f, "Qualifier": "1"}
     layer = {"LayerName": "l", "VersionNumber": 1}
     signing, mapping = {"CodeSigningConfigArn": world["signing"]}, {"UUID": world["mapping"]}
     resource = {"Resource": f"{_ARN}:function:f"}
@@ -76,15 +78,19 @@ def valid(operation: str, world: dict[str, Any]) -> dict[str, Any]:
         "DeleteEventSourceMapping": mapping,
         "DeleteFunction": f,
         "DeleteFunctionCodeSigningConfig": f,
+        "DeleteFunctionConcurrency": f,
         "DeleteFunctionEventInvokeConfig": f,
         "DeleteFunctionUrlConfig": f,
         "DeleteLayerVersion": layer,
+        "DeleteProvisionedConcurrencyConfig": provisioned,
         "DeleteResourcePolicy": {"ResourceArn": f"{_ARN}:function:f"},
+        "GetAccountSettings": {},
         "GetAlias": alias,
         "GetCodeSigningConfig": signing,
         "GetEventSourceMapping": mapping,
         "GetFunction": f,
         "GetFunctionCodeSigningConfig": f,
+        "GetFunctionConcurrency": f,
         "GetFunctionConfiguration": f,
         "GetFunctionEventInvokeConfig": f,
         "GetFunctionRecursionConfig": f,
@@ -93,6 +99,7 @@ def valid(operation: str, world: dict[str, Any]) -> dict[str, Any]:
         "GetLayerVersionByArn": {"Arn": f"{_ARN}:layer:l:1"},
         "GetLayerVersionPolicy": layer,
         "GetPolicy": f,
+        "GetProvisionedConcurrencyConfig": provisioned,
         "GetResourcePolicy": {"ResourceArn": f"{_ARN}:function:f"},
         "GetRuntimeManagementConfig": f,
         "Invoke": {**f, "InvocationType": "DryRun"},
@@ -106,13 +113,16 @@ def valid(operation: str, world: dict[str, Any]) -> dict[str, Any]:
         "ListFunctionsByCodeSigningConfig": signing,
         "ListLayerVersions": {"LayerName": "l"},
         "ListLayers": {},
+        "ListProvisionedConcurrencyConfigs": f,
         "ListTags": resource,
         "ListVersionsByFunction": f,
         "PublishLayerVersion": {"LayerName": "l", "Content": {"ZipFile": make_zip()}},
         "PublishVersion": f,
         "PutFunctionCodeSigningConfig": {**f, **signing},
+        "PutFunctionConcurrency": {**f, "ReservedConcurrentExecutions": 5},
         "PutFunctionEventInvokeConfig": {**f, "MaximumRetryAttempts": 2},
         "PutFunctionRecursionConfig": {**f, "RecursiveLoop": "Allow"},
+        "PutProvisionedConcurrencyConfig": {**provisioned, "ProvisionedConcurrentExecutions": 2},
         "PutResourcePolicy": {"ResourceArn": f"{_ARN}:function:f", "Policy": _POLICY},
         "PutRuntimeManagementConfig": {**f, "UpdateRuntimeOn": "Auto"},
         "RemoveLayerVersionPermission": {**layer, "StatementId": "s"},
