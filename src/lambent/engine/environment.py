@@ -34,7 +34,7 @@ from lambent.engine.telemetry_buffer import Allowance
 
 AHEAD_SECONDS = 130.0  # the cap of an init phase before any invocation; a longer function timeout counts
 RUNTIME_CONNECTIONS = 8  # of one runtime; clients use one or two, and each can hold tens of megabytes of the server
-EXTENSION_CONNECTIONS = 2  # more for every external extension: one may be parked, one at work
+EXTENSION_CONNECTIONS = 2  # more for every extension: one may be parked, one at work
 FREEZE_SECONDS = 0.01  # an idle environment that gets no further event within this time is frozen
 
 _log = logging.getLogger("lambent.environment")
@@ -169,7 +169,7 @@ class Environment:
     ) -> Outcome | None:
         async def counted() -> Sequence[Launch]:
             launches = await begin()
-            self._api.max_connections = RUNTIME_CONNECTIONS + EXTENSION_CONNECTIONS * len(launches)
+            self._allow_connections(len(launches))
             return launches
 
         self.telemetry.begin()
@@ -204,7 +204,11 @@ class Environment:
 
     # Extensions
 
+    def _allow_connections(self, extensions: int) -> None:
+        self._api.max_connections = RUNTIME_CONNECTIONS + EXTENSION_CONNECTIONS * extensions
+
     def extension_registered(self) -> None:
+        self._allow_connections(len(self.extensions.members))
         self._processes.extension_registered()
 
     def extension_ready(self) -> None:

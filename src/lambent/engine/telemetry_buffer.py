@@ -77,6 +77,10 @@ class Buffer:
         self._size += size
         return True
 
+    def __len__(self) -> int:
+        """How many records wait."""
+        return len(self._records)
+
     def due(self) -> float | None:
         """When the next batch is to be sent (monotonic seconds, perhaps past); None while there is nothing."""
         if not self._records:

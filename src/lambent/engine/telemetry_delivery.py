@@ -173,7 +173,7 @@ class Delivery:
         self._task: asyncio.Task[None] | None = None
         self._awake = asyncio.Event()
         self._awake.set()
-        self._hurry = False
+        self._hurry = 0  # records that a flush does not let wait
 
     def push(self, record: bytes) -> None:
         self._buffer.add(record, self._monotonic())
@@ -191,18 +191,15 @@ class Delivery:
             self._arm()
 
     def flush(self) -> None:
-        """Send what there is without waiting for more."""
-        self._hurry = True
+        """Send what there is, and only that, without waiting for more: sending may cause records itself."""
+        self._hurry = len(self._buffer)
         if self._task is None:
             self._disarm()
             self._arm()
 
     def _arm(self) -> None:
         due = self._buffer.due()
-        if due is None:
-            self._hurry = False
-            return
-        if not self._awake.is_set():
+        if due is None or not self._awake.is_set():
             return
         wait = 0.0 if self._hurry else due - self._monotonic()
         if wait <= 0:
@@ -219,6 +216,7 @@ class Delivery:
         self._disarm()
         batch = self._buffer.take()
         if batch is not None:
+            self._hurry = max(0, self._hurry - len(batch.records))
             self._task = asyncio.get_running_loop().create_task(self._send(batch))
             self._task.add_done_callback(functools.partial(self._sent, batch))
 

@@ -32,6 +32,7 @@ class Listener:
         self.bodies: list[Any] = []
         self.heads: list[str] = []
         self.connections = 0
+        self.received: Callable[[], None] = lambda: None
         self.port = 0
         self._server: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
@@ -50,6 +51,7 @@ class Listener:
                 body = await reader.readexactly(length)
                 self.heads.append(head)
                 self.bodies.append(json.loads(body))
+                self.received()
                 writer.write(self.answer)
                 if b"\r\nConnection: close" in self.answer or b"Content-Length" not in self.answer:
                     writer.close()
@@ -188,6 +190,19 @@ async def test_a_flush_does_not_wait(listener: Listener) -> None:
     sending.push(b"2")
     await asyncio.sleep(0.02)
     assert listener.bodies == [[1]]
+    await sending.stop()
+
+
+async def test_a_flush_ends_though_every_delivery_causes_a_record(listener: Listener) -> None:
+    """As with a listener that prints a line for each request, and has subscribed to its own lines."""
+    sending = delivery(listener, timeout=3600)
+    for number in range(25):
+        sending.push(str(number).encode())
+    listener.received = lambda: sending.push(b'"printed"')
+    sending.flush()
+    await until(lambda: sum(len(body) for body in listener.bodies) >= 25)
+    await asyncio.sleep(0.05)
+    assert len(listener.bodies) <= 4
     await sending.stop()
 
 
