@@ -52,6 +52,7 @@ from lambent.engine.preparation import Preparer
 from lambent.engine.provisioned import Provisioner
 from lambent.engine.runtimes import Missing, Runtimes
 from lambent.engine.sandbox import Driver, SandboxError
+from lambent.engine.snapshots import Snapshots
 from lambent.services.ecr.names import Registry
 from lambent.services.ecr.service import Ecr
 from lambent.services.ecr.store import MIGRATIONS as ECR_MIGRATIONS
@@ -144,6 +145,7 @@ class App:
             budget=config.max_environments,
             idle_seconds=config.idle_timeout,
             leases=Leases(concurrency),
+            spares=config.snap_start_spares,
         )
         await invoker.start()
         self._on_stop(invoker.stop)
@@ -152,7 +154,9 @@ class App:
             invoker.retire(key, store.versions(key).values())
 
         store.on_change(changed)
-        preparer = Preparer(store, blobs, trees, runtimes, self._driver)
+        snapshots = Snapshots(invoker)
+        self._on_stop(snapshots.stop)
+        preparer = Preparer(store, blobs, trees, runtimes, self._driver, snapshots)
         self._on_stop(preparer.stop)
         jobs.bind(PREPARE, preparer.prepare)
         provisioner = Provisioner(store, concurrency, invoker)
@@ -172,6 +176,7 @@ class App:
         await jobs.start()
         self._on_stop(jobs.stop)
         await concurrency.renew()
+        snapshots.renew(store.every_version())
 
         async def code_size(account: str, region: str) -> int:
             return store.code_size(account, region) + await layer_versions.code_size(account, region)

@@ -42,6 +42,7 @@ class Config:
     auth: str = "off"
     max_environments: int = 200  # execution environments at once, busy and idle
     idle_timeout: int = 600  # seconds an idle environment is kept
+    snap_start_spares: int = 1  # initialised environments of each version with SnapStart that wait to be restored
     stems: int = 2  # sandboxes of each runtime that wait ready
     tmp: str = "auto"  # one of TMPS
     log_level: str = "info"  # one of LOG_LEVELS
@@ -132,6 +133,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "auth": _choice(*AUTHS),
     "max_environments": _whole(1, 100_000),
     "idle_timeout": _whole(1, 86_400),
+    "snap_start_spares": _whole(0, 100),
     "stems": _whole(0, 100),
     "tmp": _choice(*TMPS),
     "log_level": _choice(*LOG_LEVELS),

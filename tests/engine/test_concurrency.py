@@ -51,7 +51,7 @@ def settled(client: Any, name: str, qualifier: str = "1") -> dict[str, Any]:
 @pytest.fixture
 def published(lambda_client: Any, name: str) -> Any:
     create(lambda_client, name, CODE, Publish=True, Timeout=30)
-    lambda_client.get_waiter("published_version_active").wait(FunctionName=name, Qualifier="1")
+    lambda_client.get_waiter("function_active_v2").wait(FunctionName=name, Qualifier="1")
     return lambda_client
 
 
@@ -98,7 +98,7 @@ def test_what_is_provisioned_uses_up_the_reservation(published: Any, name: str) 
 
 def test_a_function_that_cannot_initialise_fails_with_the_reason(lambda_client: Any, name: str) -> None:
     create(lambda_client, name, BROKEN, Publish=True)
-    lambda_client.get_waiter("published_version_active").wait(FunctionName=name, Qualifier="1")
+    lambda_client.get_waiter("function_active_v2").wait(FunctionName=name, Qualifier="1")
     failed = provision(lambda_client, name, 1)
     assert (failed["Status"], failed["StatusReason"]) == ("FAILED", "FUNCTION_ERROR_INIT_FAILURE")
     assert failed["AllocatedProvisionedConcurrentExecutions"] == 0
@@ -142,7 +142,7 @@ def environments(server: Server) -> list[dict[str, Any]]:
 def test_they_are_kept_replaced_when_lost_and_there_again_after_a_restart(own: Server, name: str) -> None:
     client = own.client()
     create(client, name, CODE.replace("if event:", "if event == 'die': os._exit(3)\n    if event:"), Publish=True)
-    client.get_waiter("published_version_active").wait(FunctionName=name, Qualifier="1")
+    client.get_waiter("function_active_v2").wait(FunctionName=name, Qualifier="1")
     assert provision(client, name, 1)["Status"] == "READY"
     me = invoke(client, name, Qualifier="1")[0]["me"]
     invoke(client, name)

@@ -24,6 +24,7 @@ _HELP = {
     "auth": "how callers are checked: only off is built",
     "max_environments": "most execution environments at once, busy and idle",
     "idle_timeout": "seconds that an idle execution environment is kept",
+    "snap_start_spares": "initialised environments of each version with SnapStart that wait",
     "stems": "sandboxes of each runtime that wait ready",
     "tmp": "what a function's /tmp is made of: " + ", ".join(config.TMPS),
     "log_level": "how much the server tells: " + ", ".join(config.LOG_LEVELS),

@@ -15,6 +15,12 @@ _PRINTED = (  # in the order in which AWS lists them in its refusals
 # Supported likewise; they came after the refusal was recorded.
 _NEWER = ("nodejs26.x", "python3.15", "java8.al2023", "java11.al2023", "java17.al2023", "ruby4.0")
 SUPPORTED = _PRINTED + _NEWER
+SNAP_START = frozenset(
+    (
+        *("java11", "java17", "java21", "java25", "java11.al2023", "java17.al2023"),
+        *("python3.12", "python3.13", "python3.14", "python3.15", "dotnet8", "dotnet10"),
+    )
+)
 RETIRED = frozenset(
     (
         *("nodejs", "nodejs4.3", "nodejs6.10", "nodejs8.10", "nodejs10.x", "nodejs12.x", "nodejs14.x"),
@@ -41,6 +47,13 @@ def check(runtime: str) -> None:
             f" [{', '.join(_PRINTED)}] or be a valid ARN"
         )
     raise AwsError("InvalidParameterValueException", message, Type="User")
+
+
+def check_snap_start(runtime: str) -> None:
+    """Raises InvalidParameterValueException for a runtime that AWS has no SnapStart for."""
+    if runtime not in SNAP_START:
+        problem = f"{runtime} is not supported for SnapStart enabled functions."
+        raise AwsError("InvalidParameterValueException", problem, Type="User")
 
 
 def version_arn(region: str, runtime: str) -> str:

@@ -23,6 +23,7 @@ _MOST = (  # member, path in messages, limit of functions that are not on Manage
     (("MemorySize",), "memorySize", 10_240),
     (("EphemeralStorage", "Size"), "ephemeralStorage.size", 10_240),
 )
+_SNAPSHOT_STORAGE = 512  # MiB of /tmp that a function with SnapStart may have
 _RESERVED = frozenset(
     (
         *("_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV"),
@@ -127,7 +128,12 @@ def apply(parameters: Mapping[str, Any], function: Function) -> Function:
     if "VpcConfig" in parameters:
         changes["vpc_config"] = dict(parameters["VpcConfig"])
     changes["extras"] = _extras(parameters, function.extras)
-    return replace(function, **changes)
+    made = replace(function, **changes)
+    if made.snap_start != "None":
+        runtimes.check_snap_start(made.runtime)
+        if made.ephemeral_storage > _SNAPSHOT_STORAGE:
+            raise invalid(f"SnapStart does not support ephemeral storage greater than {_SNAPSHOT_STORAGE} MB.")
+    return made
 
 
 def _logging(given: Mapping[str, str], current: LoggingConfig) -> LoggingConfig:

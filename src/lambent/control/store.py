@@ -73,6 +73,10 @@ class FunctionStore:
         """All that can be invoked of a function, by version."""
         return self._memory.versions(key)
 
+    def every_version(self) -> list[Function]:
+        """All that can be invoked."""
+        return list(self._memory.functions())
+
     async def settled(self, key: FunctionKey, seconds: float, version: str = LATEST) -> None:
         """Wait until nothing prepares that version of the function, at most so many `seconds`."""
         event = self._memory.busy(key, version)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from enum import StrEnum
 
 from lambent.base.clock import Clock
@@ -25,6 +28,7 @@ from lambent.engine.init_phase import INIT_SECONDS, InitPhase
 from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.platform_events import PlatformEvents
 from lambent.engine.processes import Processes
+from lambent.engine.restore_phase import SNAP_START, RestorePhase
 from lambent.engine.runtime_api import RuntimeApi
 from lambent.engine.runtimes import Runtime
 from lambent.engine.sandbox import Exit, Launch, Sandbox, SandboxError
@@ -37,11 +41,15 @@ RUNTIME_CONNECTIONS = 8  # of one runtime; clients use one or two, and each can 
 EXTENSION_CONNECTIONS = 2  # more for every extension: one may be parked, one at work
 FREEZE_SECONDS = 0.01  # an idle environment that gets no further event within this time is frozen
 
+_CREDENTIALS_LAST = timedelta(hours=6)  # what a restored environment is told
+
 _log = logging.getLogger("lambent.environment")
 
 
 class State(StrEnum):
     STARTING = "starting"  # the init phase
+    SNAPSHOT = "snapshot"  # initialised; /restore/next is parked
+    RESTORING = "restoring"  # the restore phase
     IDLE = "idle"  # /next is parked
     BUSY = "busy"  # an event is with the runtime
     FINISHING = "finishing"  # answered; the runtime or an extension has not come back for the next event
@@ -51,7 +59,9 @@ class State(StrEnum):
 
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.STARTING: frozenset({State.IDLE, State.SHUTDOWN, State.STALE, State.DEAD}),
+    State.STARTING: frozenset({State.SNAPSHOT, State.IDLE, State.SHUTDOWN, State.STALE, State.DEAD}),
+    State.SNAPSHOT: frozenset({State.RESTORING, State.SHUTDOWN, State.STALE, State.DEAD}),
+    State.RESTORING: frozenset({State.IDLE, State.SHUTDOWN, State.STALE, State.DEAD}),
     State.IDLE: frozenset({State.BUSY, State.SHUTDOWN, State.STALE, State.DEAD}),
     State.BUSY: frozenset({State.FINISHING, State.SHUTDOWN, State.STALE, State.DEAD}),
     State.FINISHING: frozenset({State.IDLE, State.SHUTDOWN, State.STALE, State.DEAD}),
@@ -79,11 +89,12 @@ class Environment:
         changed: Changed,
         allowance: Allowance | None = None,
         initialization: str = "on-demand",
+        renew: Callable[[], Mapping[str, str]] | None = None,
     ) -> None:
         """`changed` is called on the loop after every change of state.
 
         `allowance` bounds the telemetry that all environments of a server hold back together. `initialization` is
-        what AWS_LAMBDA_INITIALIZATION_TYPE says.
+        what AWS_LAMBDA_INITIALIZATION_TYPE says. `renew` gives fresh credentials to an environment that is restored.
         """
         self.function = function
         self.runtime = runtime
@@ -97,6 +108,12 @@ class Environment:
         self._credentials = credentials
         self._changed = changed
         self._initialization = initialization
+        self._renew = renew or (lambda: credentials)
+        self._token = secrets.token_urlsafe(32)  # of the credentials, when they are not in the variables
+        self._go_on: Callable[[], None] | None = None
+        self._restore: RestorePhase | None = None
+        self.restore_seconds: float | None = None
+        """Seconds of the restore phase, until the first invocation has reported it."""
         self._loop = asyncio.get_running_loop()
         parse = function.logging.log_format == "JSON"
         self.telemetry = Telemetry(clock, sandbox.open_socket, parse=parse, allowance=allowance)
@@ -124,7 +141,7 @@ class Environment:
 
     @property
     def frozen(self) -> bool:
-        return self.state is State.IDLE and self._freezing is None
+        return self.state in (State.IDLE, State.SNAPSHOT) and self._freezing is None
 
     @property
     def pending(self) -> Invocation | None:
@@ -152,9 +169,9 @@ class Environment:
         None when they did, else how it failed. A failed environment is STALE.
         """
         await self._api.start_on(self._sandbox.listener)
-        assignment = assignment_of(
-            self.function, self.runtime, self.log_stream, self._credentials, self._initialization
-        )
+        snapshot = self._initialization == SNAP_START
+        credentials = {"AWS_CONTAINER_AUTHORIZATION_TOKEN": self._token} if snapshot else self._credentials
+        assignment = assignment_of(self.function, self.runtime, self.log_stream, credentials, self._initialization)
         ahead = self._initialization != "on-demand"  # nobody waits for it
         seconds = max(AHEAD_SECONDS, self.function.timeout) if ahead else INIT_SECONDS
         return await self._initialise("init", seconds, lambda: self._sandbox.assign(assignment))
@@ -172,6 +189,7 @@ class Environment:
             self._allow_connections(len(launches))
             return launches
 
+        self._give = self._go_on = None
         self.telemetry.begin()
         self.extensions = Registry()
         self._init = InitPhase(phase, self._clock, self._processes, self.events, self.extensions)
@@ -195,9 +213,60 @@ class Environment:
     def _init_over(self, failure: Outcome | None) -> None:
         """Nobody can register or subscribe from here on."""
         seconds = self._init.report(failure, self._current)
-        self.init_seconds = seconds if failure is None and self._init.name == "init" else None
+        told = failure is None and self._init.name == "init" and self._initialization != SNAP_START
+        self.init_seconds = seconds if told else None
         self.extensions.open = False
         self.telemetry.close()
+
+    # The snapshot and its restore
+
+    def snapshot_ready(self, go_on: Callable[[], None]) -> bool:
+        if self._initialization != SNAP_START or self.state is not State.STARTING or self._init.over:
+            return False
+        if self._init.name == "invoke":  # an invocation waits for this init phase
+            go_on()
+            return True
+        self._go_on = go_on
+        self.extensions.open = False
+        self.events.init_runtime_done(self._init.name, None)
+        self._settle()
+        return True
+
+    async def restore(self) -> Outcome | None:
+        """Go on from the snapshot until the runtime asks for its first event: None, or how that failed (then STALE)."""
+        go_on, self._go_on = self._go_on, None
+        if self.state is not State.SNAPSHOT or go_on is None:
+            raise SandboxError(f"an environment that is {self.state} cannot be restored")
+        self._credentials = self._renew()
+        self._wake()
+        self._restore = RestorePhase(self._clock, self.events)
+        self._enter(State.RESTORING)
+        failure = await self._restore.run(go_on)
+        if failure is not None:
+            await self._lose_runtime()
+        return failure
+
+    async def _lose_runtime(self) -> None:
+        self._give = None
+        await self._processes.stop()
+        if self.state is not State.DEAD:
+            self._enter(State.STALE)
+
+    def restore_failed(self, error_type: str, body: bytes) -> bool:
+        if self.state is not State.RESTORING or self._restore is None:
+            return False
+        return self._restore.end(Outcome(body, "Unhandled", error_type, "error"))
+
+    def container_credentials(self, token: str) -> Mapping[str, str] | None:
+        if self._initialization != SNAP_START or not hmac.compare_digest(token.encode(), self._token.encode()):
+            return None
+        found = self._credentials
+        return {
+            "AccessKeyId": found.get("AWS_ACCESS_KEY_ID", ""),
+            "SecretAccessKey": found.get("AWS_SECRET_ACCESS_KEY", ""),
+            "Token": found.get("AWS_SESSION_TOKEN", ""),
+            "Expiration": f"{self._clock.now() + _CREDENTIALS_LAST:%Y-%m-%dT%H:%M:%SZ}",
+        }
 
     def init_failed(self, error_type: str, body: bytes) -> bool:
         return self._init.fail(Outcome(body, "Unhandled", error_type, "error"))
@@ -216,11 +285,17 @@ class Environment:
 
     def _settle(self) -> None:
         """A phase ends when the runtime and every extension have asked for their next event."""
-        if self._give is None or self.extensions.busy:
+        if self.extensions.busy or (self._give is None and self._go_on is None):
             return
-        if self.state is State.STARTING:
+        resting = State.IDLE
+        if self.state is State.RESTORING:
+            if self._give is None or self._restore is None or not self._restore.end(None):
+                return
+            self.restore_seconds = self._restore.seconds
+        elif self.state is State.STARTING:
             if self._init.over:
                 return  # it has failed already
+            resting = State.IDLE if self._go_on is None else State.SNAPSHOT
             self._init_over(None)
             self._init.succeed()
         elif self.state is not State.FINISHING:
@@ -229,7 +304,7 @@ class Environment:
             self._report_held()
         self.idle_since = self._clock.monotonic()
         self._freezing = self._loop.call_later(FREEZE_SECONDS, self._freeze)
-        self._enter(State.IDLE)
+        self._enter(resting)
 
     # Invocations
 
@@ -238,11 +313,7 @@ class Environment:
         give, self._give = self._give, None
         if self.state is not State.IDLE or give is None:
             raise RuntimeError(f"an environment that is {self.state} takes no event")
-        if self._freezing is not None:
-            self._freezing.cancel()
-            self._freezing = None
-        else:
-            self._thaw()
+        self._wake()
         self._enter(State.BUSY)
         self.begin(invocation)
         remaining = invocation.deadline_epoch - self._clock.time()
@@ -273,10 +344,17 @@ class Environment:
 
     def _freeze(self) -> None:
         self._freezing = None
-        if self.state is State.IDLE:
+        if self.state in (State.IDLE, State.SNAPSHOT):
             self._processes.drain()
             self.telemetry.pause()
             self._sandbox.freeze()
+
+    def _wake(self) -> None:
+        if self._freezing is not None:
+            self._freezing.cancel()
+            self._freezing = None
+        else:
+            self._thaw()
 
     def _thaw(self) -> None:
         self._sandbox.thaw()
@@ -344,7 +422,9 @@ class Environment:
         self._current = None
         self.invocations += 1
         init_seconds, self.init_seconds = self.init_seconds, None
-        self.events.ended(invocation, outcome, ended, self._sandbox.peak_memory(), init_seconds)
+        restore_seconds, self.restore_seconds = self.restore_seconds, None
+        peak = self._sandbox.peak_memory()
+        self.events.ended(invocation, outcome, ended, peak, init_seconds, restore_seconds)
         invocation.finish(answer or outcome)
 
     def give_up(self) -> None:
@@ -398,7 +478,7 @@ class Environment:
     def _exited(self, exit: Exit) -> None:
         """The runtime or an extension has ended, and with it this generation of them."""
         if exit.extension is None:
-            self._give = None
+            self._give = self._go_on = None
         if self.state in (State.DEAD, State.STALE):
             return
         if exit.extension is None:
@@ -408,6 +488,9 @@ class Environment:
         outcome = platform_error(self._request_id, self.extensions.fatal or error_type, message)
         if self.state is State.STARTING:
             self._init.fail(outcome)
+            return
+        if self.state is State.RESTORING and self._restore is not None:
+            self._restore.end(outcome)
             return
         state = State.SHUTDOWN if self.extensions.members else State.STALE
         self._conclude(outcome, state)
@@ -451,6 +534,8 @@ class Environment:
             self._conclude(failure, State.STALE)
         self._report_held()
         self._init.fail(failure)
+        if self.state is State.RESTORING and self._restore is not None:
+            self._restore.end(failure)
         if self._reaction is not None:
             self._reaction.cancel()
             await asyncio.gather(self._reaction, return_exceptions=True)

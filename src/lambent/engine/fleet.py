@@ -7,10 +7,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from lambent.control.records import Function
+from lambent.control.records import LATEST, Function
 from lambent.engine.environment import Environment
-from lambent.engine.invocation import Invocation
+from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.pool import FINISHING_GRACE, Demand
+from lambent.wire.errors import AwsError
 
 
 class Standing(Enum):
@@ -18,6 +19,7 @@ class Standing(Enum):
 
     CREATING = auto()  # its sandbox is being made
     STARTING = auto()  # an init phase, the first or a repeated one
+    SNAPSHOT = auto()  # initialised, waits to be restored
     IDLE = auto()
     BUSY = auto()
     FINISHING = auto()  # answered; will ask for the next event at once, usually
@@ -39,6 +41,7 @@ class Slot:
     environment: Environment | None = None
     task: asyncio.Task[None] | None = None  # what makes, starts or restarts it
     retired: bool = False  # to be ended when it next comes to rest
+    failure: Outcome | AwsError | None = None  # how its first init phase failed
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +54,8 @@ class Fleet:
     slots: dict[Standing, dict[Slot, None]] = field(default_factory=lambda: {standing: {} for standing in Standing})
     size: int = 0
     kept: int = 0  # environments that are provisioned: initialised before anybody asks, and never ended for room
+    making: bool = False  # a snapshot is being made of a version that is not served yet
+    gone: bool = False  # the version is not served any more
     taken: int = 0  # invocations that run in provisioned environments
     failures: int = 0  # init phases of provisioned environments that have failed in a row
     ready_or_broken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -99,5 +104,10 @@ class Fleet:
 
 
 def identity(function: Function) -> str:
-    """Tells one version of a function, as it stood after its last update, from every other."""
+    """Tells one version of a function, as it stood after its last update, from every other.
+
+    A published version never changes, whatever its revision is, and its number is never used again.
+    """
+    if function.version != LATEST:
+        return function.arn
     return f"{function.arn}@{function.version}@{function.revision_id}"

@@ -23,8 +23,10 @@ from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.lease import Leases
 from lambent.engine.logs import LogBook
 from lambent.engine.pool import FINISHING_GRACE, Evict, gives_way, plan
+from lambent.engine.restore_phase import SNAP_START, refusal
 from lambent.engine.runtimes import Missing, Runtime, Runtimes
 from lambent.engine.sandbox import Driver, SandboxError
+from lambent.engine.spares import Spares, snap_started
 from lambent.engine.telemetry import KEPT_ALL
 from lambent.engine.telemetry_buffer import Allowance
 from lambent.engine.turns import Turns
@@ -35,6 +37,8 @@ _log = logging.getLogger("lambent.invoker")
 CREATIONS = max(8, 4 * (os.cpu_count() or 1))  # sandboxes of one runtime that are made at the same time
 _STANDINGS = {
     State.STARTING: Standing.STARTING,
+    State.SNAPSHOT: Standing.SNAPSHOT,
+    State.RESTORING: Standing.STARTING,
     State.IDLE: Standing.IDLE,
     State.BUSY: Standing.BUSY,
     State.FINISHING: Standing.FINISHING,
@@ -58,10 +62,14 @@ class Invoker:
         *,
         budget: int,
         idle_seconds: float,
+        spares: int = 1,
         leases: Leases | None = None,
         read_memory: Callable[[], memory.Reading] = memory.read,
     ) -> None:
-        """At most `budget` environments exist at once; one that is idle for `idle_seconds` ends."""
+        """At most `budget` environments exist at once; one that is idle for `idle_seconds` ends.
+
+        `spares` initialised environments of each version with SnapStart wait to be restored.
+        """
         self._driver = driver
         self._runtimes = runtimes
         self._clock = clock
@@ -74,6 +82,7 @@ class Invoker:
         self._found: dict[str, Runtime] = {}
         self._fleets: dict[str, Fleet] = {}  # by the identity of the function version
         self.held = Held(self, self._fleets, budget)
+        self.spares = Spares(self, spares)
         self._slots: dict[str, Slot] = {}
         self._resting: dict[Slot, None] = {}  # idle and stale ones, longest first
         self._turns = Turns()  # of the functions with invocations that wait
@@ -109,7 +118,7 @@ class Invoker:
         shared = False
         if fleet is None:
             shared = self._leases.take(key)
-            fleet = self._fleet(invocation.function)
+            fleet = self.fleet(invocation.function)
         else:
             fleet.taken += 1
         held = fleet if fleet.kept else None
@@ -119,7 +128,8 @@ class Invoker:
                 self._dispatch(slot, invocation)
             else:
                 self._queue(fleet, invocation)
-                self._provide((fleet.identity,))
+                if not self._restores(fleet):
+                    self._provide((fleet.identity,))
             return await invocation.done
         except asyncio.CancelledError:
             self._forget(invocation)
@@ -142,7 +152,8 @@ class Invoker:
         """End the environments of `key` that run none of `serving`; those at work end after their answer."""
         keep = {identity(function) for function in serving}
         for fleet in list(self._fleets.values()):
-            if fleet.function.key == key and identity(fleet.function) not in keep:
+            if fleet.function.key == key and identity(fleet.function) not in keep and not fleet.making:
+                fleet.gone = True
                 self.held.shrink(fleet, 0)
                 for slot in fleet.every():
                     self.retire_slot(slot)
@@ -167,7 +178,8 @@ class Invoker:
 
     # What waits
 
-    def _fleet(self, function: Function) -> Fleet:
+    def fleet(self, function: Function) -> Fleet:
+        """The ordinary environments of a version."""
         name = identity(function)
         fleet = self._fleets.get(name)
         if fleet is None:
@@ -192,7 +204,7 @@ class Invoker:
         """Forget about a function that nothing waits for, and wholly about one that has no environment either."""
         if not fleet.waiting:
             self._turns.remove(fleet.account, fleet.identity)
-            if not fleet.size and not fleet.kept:
+            if not fleet.size and not fleet.kept and not fleet.making:
                 self._fleets.pop(fleet.identity, None)
 
     # Decide, then act
@@ -207,7 +219,7 @@ class Invoker:
             (fleet.demand(now) for fleet in fleets),
             room=self._budget - len(self._slots),
             creations={fleet.function.runtime: CREATIONS - self._creating[fleet.function.runtime] for fleet in fleets},
-            idle=(slot.id for slot in self._resting if not slot.fleet.waiting),
+            idle=(slot.id for slot in itertools.chain(self._resting, self._snapshots()) if not slot.fleet.waiting),
         ):
             if isinstance(action, Evict):
                 self._end(self._slots[action.id])
@@ -256,13 +268,14 @@ class Invoker:
         if standing in (Standing.IDLE, Standing.STALE) and not slot.fleet.kept:
             self._resting[slot] = None
 
-    def begin(self, fleet: Fleet) -> None:
+    def begin(self, fleet: Fleet) -> Slot:
         self._numbers += 1
         slot = Slot(f"slot-{self._numbers}", fleet, fleet.function, self._clock.monotonic())
         self._slots[slot.id] = slot
         fleet.add(slot)
         self._creating[fleet.function.runtime] += 1
         self._run(slot, self._start(slot))
+        return slot
 
     async def _start(self, slot: Slot) -> None:
         """Bring a new environment up. What goes wrong is the answer of the oldest waiting invocation."""
@@ -281,8 +294,13 @@ class Invoker:
             error = AwsError("ServiceException", "An execution environment could not be started.")
         finally:
             slot.task = None
+        slot.failure = error or failure
         if error is None and failure is None:
-            return  # the environment has parked and taken what waits
+            if slot.standing is Standing.SNAPSHOT and slot.fleet.waiting:
+                self.restore_slot(slot)
+            elif slot.standing is Standing.SNAPSHOT:
+                self.spares.refill(slot.fleet)
+            return  # otherwise the environment has parked and taken what waits
         if slot.fleet.kept:
             slot.fleet.failures += 1
             self._end(slot)
@@ -331,7 +349,8 @@ class Invoker:
             log_stream=stream,
             write_log=self._logs.writer(key.account, key.region, function.logging.log_group, stream),
             credentials=self._credentials(function),
-            initialization="provisioned-concurrency" if slot.fleet.kept else "on-demand",
+            initialization=_initialization(slot.fleet),
+            renew=lambda: self._credentials(function),
             changed=lambda environment: self._changed(slot, environment),
             allowance=self._telemetry,
         )
@@ -387,10 +406,15 @@ class Invoker:
         slot.since = self._clock.monotonic()
         if environment.state is State.IDLE and environment.pending is not None:
             environment.invoke(environment.pending)  # the invocation whose init phase has just been repeated
-        elif slot.fleet.kept and environment.state is State.STALE and slot.task is None:
+        elif environment.state is State.STALE and slot.task is None and slot.fleet.kept:
             self._end(slot)  # a fresh one takes its place
+        elif environment.state is State.STALE and slot.standing is Standing.SNAPSHOT:
+            self._end(slot)
+            self.spares.refill(slot.fleet)
         elif environment.state is State.IDLE or (environment.state is State.STALE and slot.task is None):
             self._rest(slot, _STANDINGS[environment.state])
+        elif environment.state is State.SNAPSHOT and slot.retired:
+            self._end(slot)
         elif environment.state is not State.STALE:
             self._move(slot, _STANDINGS[environment.state])
 
@@ -411,12 +435,46 @@ class Invoker:
             elif self._budget <= len(self._slots):
                 self._provide()  # it may make room
 
-    # What provisioned environments need
+    # Snapshots
+
+    def _snapshots(self) -> Iterable[Slot]:
+        """Environments that wait to be restored."""
+        return (slot for fleet in self._fleets.values() for slot in fleet.slots[Standing.SNAPSHOT])
+
+    def _restores(self, fleet: Fleet) -> bool:
+        """Whether an environment that waits with a snapshot takes what has just been queued."""
+        return fleet.demand(self._clock.monotonic()).short > 0 and self.spares.use(fleet)
+
+    def restore_slot(self, slot: Slot) -> None:
+        self._run(slot, self._restore(slot))
+
+    async def _restore(self, slot: Slot) -> None:
+        """Go on from the snapshot. What goes wrong is the answer of the oldest waiting invocation."""
+        assert slot.environment is not None
+        try:
+            failure = await slot.environment.restore()
+            error = None if failure is None else refusal(failure)
+        except SandboxError as problem:
+            _log.error("an environment of %s could not be restored: %s", slot.function.arn, problem)
+            error = AwsError("ServiceException", f"An execution environment could not be restored: {problem}")
+        finally:
+            slot.task = None
+        self.spares.refill(slot.fleet)
+        if error is None:
+            return
+        invocation = self._next_waiting(slot.fleet)
+        self._end(slot)
+        if invocation is not None and not invocation.done.done():
+            invocation.done.set_exception(error)
+        self._provide()
+
+    # What provisioned environments and spares need
 
     def room(self) -> bool:
         """Whether one more environment may be; an idle one of a function that nobody waits for is ended for it."""
         if self._budget <= len(self._slots):
-            victim = next((slot for slot in self._resting if not slot.fleet.waiting), None)
+            candidates = itertools.chain(self._resting, self._snapshots())
+            victim = next((slot for slot in candidates if not slot.fleet.waiting and not slot.fleet.making), None)
             if victim is None:
                 return False
             self._end(victim)
@@ -427,7 +485,7 @@ class Invoker:
 
     def spill(self, fleet: Fleet) -> None:
         """Provisioned environments have been lost: what waits for them goes to others."""
-        ordinary = self._fleet(fleet.function)
+        ordinary = self.fleet(fleet.function)
         while (invocation := self._next_waiting(fleet)) is not None:
             self._queue(ordinary, invocation)
         self._provide((ordinary.identity,))
@@ -476,6 +534,13 @@ class Invoker:
         ]
         for name in eviction.victims(candidates, reading):
             self._end(self._slots[name])
+
+
+def _initialization(fleet: Fleet) -> str:
+    """What AWS_LAMBDA_INITIALIZATION_TYPE says."""
+    if fleet.kept:
+        return "provisioned-concurrency"
+    return SNAP_START if snap_started(fleet.function) else "on-demand"
 
 
 def new_trace() -> str:

@@ -73,6 +73,15 @@ class PlatformEvents:
         kind = "telemetrySubscription" if subscription.api == TELEMETRY_API else "logsSubscription"
         self._event(f"platform.{kind}", records.subscription(name, subscription.types))
 
+    # The restore phase
+
+    def restore_start(self) -> None:
+        self._event("platform.restoreStart", records.restore_start(self._subject))
+
+    def restore_report(self, seconds: float, outcome: Outcome | None) -> None:
+        self._event("platform.restoreRuntimeDone", records.restore_runtime_done(outcome))
+        self._event("platform.restoreReport", records.restore_report(seconds, outcome))
+
     # Invocations
 
     def start(self, invocation: Invocation) -> None:
@@ -89,18 +98,25 @@ class PlatformEvents:
             self._event("platform.runtimeDone", record, invocation)
 
     def ended(
-        self, invocation: Invocation, outcome: Outcome, ended: float, peak_memory: int, init_seconds: float | None
+        self,
+        invocation: Invocation,
+        outcome: Outcome,
+        ended: float,
+        peak_memory: int,
+        init_seconds: float | None,
+        restore_seconds: float | None = None,
     ) -> None:
         """The end and its report. `ended` in monotonic seconds, `peak_memory` in bytes."""
         plain = self._text and not self._telemetry.active
-        if plain and init_seconds is None and outcome.status == "success":  # the usual case, on the path of every one
+        first = init_seconds is not None or restore_seconds is not None
+        if plain and not first and outcome.status == "success":  # the usual case, on the path of every one
             duration, used = records.milliseconds(ended - invocation.started), records.megabytes(peak_memory)
             self._write(end_line(invocation.request_id), invocation)
             size = invocation.function.memory_size
             self._write(report_line(invocation.request_id, duration, size, used), invocation)
             return
         self._event("platform.end", records.end(invocation), invocation)
-        record = records.report(invocation, outcome, ended, peak_memory, init_seconds)
+        record = records.report(invocation, outcome, ended, peak_memory, init_seconds, restore_seconds)
         self._event("platform.report", record, invocation)
         if is_crash(outcome):
             self._crashed(invocation, outcome)

@@ -82,6 +82,26 @@ def init_report(subject: Subject, phase: str, seconds: float, outcome: Outcome |
     return _failed(record, outcome) | {"metrics": {"durationMs": milliseconds(seconds)}}
 
 
+def restore_start(subject: Subject) -> Record:
+    return {
+        "initializationType": subject.initialization_type,
+        "runtimeVersion": subject.runtime_version,
+        "runtimeVersionArn": subject.runtime_version_arn,
+        "functionName": subject.function.key.name,
+        "functionVersion": subject.function.version,
+        "instanceId": subject.log_stream,
+        "instanceMaxMemory": subject.function.memory_size << 20,
+    }
+
+
+def restore_runtime_done(outcome: Outcome | None) -> Record:
+    return _failed({}, outcome)
+
+
+def restore_report(seconds: float, outcome: Outcome | None) -> Record:
+    return _failed({}, outcome) | {"metrics": {"durationMs": milliseconds(seconds)}}
+
+
 def start(invocation: Invocation) -> Record:
     record: Record = {"requestId": invocation.request_id, "version": invocation.function.version}
     return record
@@ -115,9 +135,14 @@ def end(invocation: Invocation) -> Record:
 
 
 def report(
-    invocation: Invocation, outcome: Outcome, ended: float, peak_memory: int, init_seconds: float | None
+    invocation: Invocation,
+    outcome: Outcome,
+    ended: float,
+    peak_memory: int,
+    init_seconds: float | None,
+    restore_seconds: float | None = None,
 ) -> Record:
-    """`ended` in monotonic seconds; `peak_memory` in bytes; `init_seconds` of the start that it waited for."""
+    """`ended` in monotonic seconds; `peak_memory` in bytes; the others of the start that it waited for."""
     duration = milliseconds(ended - invocation.started)
     metrics: Record = {
         "durationMs": duration,
@@ -127,6 +152,9 @@ def report(
     }
     if init_seconds is not None:
         metrics["initDurationMs"] = milliseconds(init_seconds)
+    if restore_seconds is not None:
+        metrics["restoreDurationMs"] = milliseconds(restore_seconds)
+        metrics["billedRestoreDurationMs"] = max(1, math.ceil(round(restore_seconds * 1000, 2)))
     return _failed({"requestId": invocation.request_id, "metrics": metrics}, outcome)
 
 

@@ -12,6 +12,8 @@ from lambent.base.trees import Trees
 from lambent.control.store import FunctionStore, Preparation
 from lambent.engine.runtimes import Missing, Runtime, Runtimes
 from lambent.engine.sandbox import Driver, SandboxError
+from lambent.engine.snapshots import Snapshots
+from lambent.engine.spares import snap_started
 
 _log = logging.getLogger("lambent.preparation")
 
@@ -19,12 +21,21 @@ _log = logging.getLogger("lambent.preparation")
 class Preparer:
     """Handles jobs of the kind that the function store enqueues. Repeatable at any point."""
 
-    def __init__(self, store: FunctionStore, blobs: Blobs, trees: Trees, runtimes: Runtimes, driver: Driver) -> None:
+    def __init__(
+        self,
+        store: FunctionStore,
+        blobs: Blobs,
+        trees: Trees,
+        runtimes: Runtimes,
+        driver: Driver,
+        snapshots: Snapshots,
+    ) -> None:
         self._store = store
         self._blobs = blobs
         self._trees = trees
         self._runtimes = runtimes
         self._driver = driver
+        self._snapshots = snapshots
         self._warming: set[asyncio.Task[None]] = set()
 
     async def prepare(self, job: Job) -> None:
@@ -45,7 +56,13 @@ class Preparer:
         except (ArchiveError, BlobMissing, BlobDamaged) as error:
             await self._fail(task, job, "InvalidZipFileException", str(error))
             return
-        await self._store.finish(task.key, task.revision, version=task.version, job=job)
+        snapshot = snap_started(function)
+        if snapshot and (problem := await self._snapshots.make(function)) is not None:
+            await self._fail(task, job, "FunctionError", problem)
+            return
+        served = await self._store.finish(task.key, task.revision, version=task.version, job=job)
+        if snapshot:
+            self._snapshots.served(function, served)
         self.warm(runtime)
 
     async def _fail(self, task: Preparation, job: Job, code: str, reason: str) -> None:

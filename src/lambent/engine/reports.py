@@ -44,10 +44,24 @@ def _init_start(record: Record) -> str:
 
 
 def _init_report(record: Record) -> str | None:
-    if record["status"] == "success":
-        return None
     milliseconds = record["metrics"]["durationMs"]
+    if record["status"] == "success":
+        snapshot = record["initializationType"] == "snap-start"  # else the first REPORT says it
+        return f"INIT_REPORT Init Duration: {milliseconds:.2f} ms\n" if snapshot else None
     line = f"INIT_REPORT Init Duration: {milliseconds:.2f} ms\tPhase: {record['phase']}\tStatus: {record['status']}"
+    return f"{line}\tError Type: {record['errorType']}\n" if "errorType" in record else f"{line}\n"
+
+
+def _restore_start(record: Record) -> str:
+    version, arn = record["runtimeVersion"], record["runtimeVersionArn"]
+    return f"RESTORE_START Runtime Version: {version}\tRuntime Version ARN: {arn}\n"
+
+
+def _restore_report(record: Record) -> str:
+    line = f"RESTORE_REPORT Restore Duration: {record['metrics']['durationMs']:.2f} ms"
+    if record["status"] == "success":
+        return f"{line}\n"
+    line = f"{line}\tStatus: {record['status']}"
     return f"{line}\tError Type: {record['errorType']}\n" if "errorType" in record else f"{line}\n"
 
 
@@ -77,6 +91,9 @@ def _report(record: Record) -> str:
     more = []
     if "initDurationMs" in metrics:
         more.append(f"Init Duration: {metrics['initDurationMs']:.2f} ms")
+    if "restoreDurationMs" in metrics:
+        more.append(f"Restore Duration: {metrics['restoreDurationMs']:.2f} ms")
+        more.append(f"Billed Restore Duration: {metrics['billedRestoreDurationMs']} ms")
     if record["status"] == "timeout":
         more.append("Status: timeout")
     elif "errorType" in record:
@@ -101,6 +118,8 @@ def _subscription(api: str) -> Callable[[Record], str]:
 _TEXTS: Mapping[str, Callable[[Record], str | None]] = {
     "platform.initStart": _init_start,
     "platform.initReport": _init_report,
+    "platform.restoreStart": _restore_start,
+    "platform.restoreReport": _restore_report,
     "platform.start": lambda record: start_line(record["requestId"], record["version"]),
     "platform.end": lambda record: end_line(record["requestId"]),
     "platform.report": _report,

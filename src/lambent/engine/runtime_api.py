@@ -24,6 +24,8 @@ _READ_LIMIT = (
 _MODE = b"lambda-runtime-function-response-mode"
 _OTHERS_LIMIT = 65_536  # bytes of a request to the Extensions, Telemetry or Logs API
 _JSON = ("Content-Type", "application/json")
+_TRANSITION = "State transition from Ready to {} failed for runtime. Error: State transition is not allowed"
+CREDENTIALS_PATH = "/2021-04-23/credentials"
 _ACCEPTED = Response(202, (_JSON,), b'{"status":"OK"}\n')
 
 
@@ -43,6 +45,15 @@ class Host(Protocol):
     def runtime_too_large(self, request_id: str, limit: int) -> bool: ...
     def runtime_refused(self, request_id: str, error_type: str, message: str) -> bool:
         """The runtime has answered in a way that the Runtime API does not know."""
+
+    def snapshot_ready(self, go_on: Callable[[], None]) -> bool:
+        """The runtime has finished its init phase and waits to be restored. False when nobody restores it."""
+
+    def restore_failed(self, error_type: str, body: bytes) -> bool:
+        """False when nothing is being restored."""
+
+    def container_credentials(self, token: str) -> Mapping[str, str] | None:
+        """The credentials of an environment that has none in its variables. None for a wrong token."""
 
     def init_failed(self, error_type: str, body: bytes) -> bool:
         """False when the init phase is over."""
@@ -105,6 +116,12 @@ class RuntimeApi:
             self._invocation(exchange, request, path[len(_INVOCATION) :])
         elif path == f"{_PREFIX}runtime/init/error" and request.method == "POST":
             exchange.respond(self._init_error(request))
+        elif path == f"{_PREFIX}runtime/restore/next" and request.method == "GET":
+            self._restore_next(exchange)
+        elif path == f"{_PREFIX}runtime/restore/error" and request.method == "POST":
+            exchange.respond(self._restore_error(request))
+        elif path == CREDENTIALS_PATH and request.method == "GET":
+            exchange.respond(self._credentials(request))
         elif path == f"{_PREFIX}ping" and request.method == "GET":
             exchange.respond(Response(200, (), b"pong"))
         elif (other := self._others.get(path[: len(_PREFIX)])) is not None:
@@ -172,6 +189,22 @@ class RuntimeApi:
             return _ACCEPTED
         message = "State transition from Ready to InitError failed for runtime. Error: State transition is not allowed"
         return api_error(403, "InvalidStateTransition", message)
+
+    def _restore_next(self, exchange: Exchange) -> None:
+        if not self._host.snapshot_ready(lambda: exchange.respond(Response(200, (), b""))):
+            exchange.respond(api_error(403, "InvalidStateTransition", _TRANSITION.format("RestoreReady")))
+
+    def _restore_error(self, request: Request) -> Response:
+        error_type = request.headers.get("lambda-runtime-function-error-type") or "Runtime.Unknown"
+        if self._host.restore_failed(error_type, request.body):
+            return _ACCEPTED
+        return api_error(403, "InvalidStateTransition", _TRANSITION.format("RestoreError"))
+
+    def _credentials(self, request: Request) -> Response:
+        found = self._host.container_credentials(request.headers.get("authorization") or "")
+        if found is None:
+            return api_error(404, "InvalidToken", "The provided authorization token is not valid")
+        return Response(200, (_JSON,), orjson.dumps(dict(found)))
 
     @staticmethod
     def _entity_too_large(limit: int) -> Response:

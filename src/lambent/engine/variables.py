@@ -47,6 +47,8 @@ def environment(
         "AWS_LAMBDA_RUNTIME_API": RUNTIME_API,
         "TZ": ":UTC",
     }
+    if initialization == "snap-start":  # what a snapshot holds would be old when it is used
+        variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"http://{RUNTIME_API}/2021-04-23/credentials"
     if function.logging.log_format == "JSON":
         variables["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
         variables["AWS_LAMBDA_LOG_LEVEL"] = function.logging.application_log_level or "INFO"
