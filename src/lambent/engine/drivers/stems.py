@@ -119,7 +119,16 @@ class Stems:
         return sizing.target(self._least, peak, memory.read().available if peak > self._least else 0)
 
     async def _make(self) -> NamespaceSandbox:
-        sandbox = self._new(await self.zygote())
+        zygote = await self.zygote()
+        try:
+            return await self._create(zygote)
+        except SandboxError:
+            if zygote.alive or self.stopping:
+                raise
+        return await self._create(await self.zygote())  # it died under our hands: the next one can
+
+    async def _create(self, zygote: Zygote) -> NamespaceSandbox:
+        sandbox = self._new(zygote)
         try:
             await sandbox.create()
         except BaseException:
