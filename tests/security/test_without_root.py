@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import subprocess
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from support import Server, clean_environment, create, invoke, zip_files
+from support import Server, clean_environment, create, invoke, zip_executables, zip_files
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="these tests give root up themselves")
 
@@ -37,6 +38,23 @@ def nobodys(tmp_path: Path) -> Path:
     data.mkdir()
     os.chown(data, NOBODY.pw_uid, NOBODY.pw_gid)
     return data
+
+
+def test_extensions_have_the_same_fences_without_root(tmp_path: Path) -> None:
+    server = Server(nobodys(tmp_path), prefix=AS_NOBODY)
+    client = server.client()
+    watcher = (Path(__file__).parent.parent / "functions" / "extensions" / "watcher.py").read_text()
+    content = {"ZipFile": zip_executables({"extensions/watcher": watcher})}
+    layer = client.publish_layer_version(LayerName="l", Content=content)["LayerVersionArn"]
+    code = "import os\ndef handler(event, context):\n    return [os.getuid(), open('/tmp/watcher.jsonl').read()]\n"
+    create(client, "f", code, Layers=[layer])
+    (uid, text), _response = invoke(client, "f")
+    notes = dict(json.loads(line) for line in text.splitlines())
+    assert notes["registered"][0] == 200
+    assert notes["environment"]["uid"] == uid
+    status = dict(line.split(":\t", 1) for line in notes["status"].splitlines() if ":\t" in line)
+    assert [status[name] for name in ("Seccomp", "NoNewPrivs", "CapEff", "CapBnd")] == ["2", "1", "0" * 16, "0" * 16]
+    assert server.stop() == 0
 
 
 def test_functions_are_isolated_without_root_too(tmp_path: Path) -> None:
