@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -33,8 +34,15 @@ FUNCTIONS = {
     "set": "def handler(event, context):\n    return {1, 2}\n",
     "prints": "import logging\ndef handler(event, context):\n    print('out')\n    logging.error('two\\nlines')\n",
     "module": "import sys\ndef handler(event, context):\n    return [sys.argv, sys.path[0], type(sys.stdin).__name__, sorted(sys.modules).count('runtime_client')]\n",
+    "exits": "import os\ndef handler(event, context):\n    os._exit(event)\n",
+    "bytes": "def handler(event, context):\n    return b'\\xff\\x00'\n",
+    "environment": (
+        "import os\ndef handler(event, context):\n"
+        "    return [sorted(os.environ.items()), type(context).__module__, sorted(vars(context))]\n"
+    ),
     "large": "def handler(event, context):\n    return 'ü' * event\n",
 }
+MEASURED = re.compile(r"[0-9.]+ (?=ms|MB)|[0-9T:.-]+Z|(?<=\[\$LATEST\])\w+")
 
 
 class Stage:
@@ -111,3 +119,38 @@ async def test_every_python_of_this_machine(tmp_path: Path, version: str) -> Non
     assert json.loads(failure.payload)["errorType"] == "ValueError"
     await stage.invoker.stop()
     await driver.stop()
+
+
+@pytest.mark.skipif(VERSION not in Runtimes().available, reason="AWS's extension fits this interpreter only")
+async def test_both_clients_answer_and_log_the_same(tmp_path: Path) -> None:
+    """Whole answers and whole logs, byte by byte but for what is measured."""
+    events: dict[str, list[Any]] = {
+        "echo": [None, 0, "", {"a": [1, 2.5, {"ü": "\u2028"}]}, "x" * 70_000, [[]] * 500],
+        "context": [{}],
+        "fails": [1],
+        "set": [1],
+        "prints": [1],
+        "large": [1, 40_000, 200_000],
+        "exits": [0, 3],
+        "bytes": [1],
+        "environment": [1, 2],
+    }
+    seen = []
+    for own in (True, False):
+        directory = tmp_path / str(own)
+        tag = f"test-{os.getpid()}-{own}"
+        driver = NamespaceDriver(directory / "sandboxes", directory / "trees", tag=tag, stems=1, own_client=own)
+        await driver.start()
+        stage = Stage(driver, directory / "trees", VERSION)
+        found: list[Any] = []
+        for name, payloads in events.items():
+            for payload in payloads:
+                outcome = await stage.invoke(name, payload)
+                text = MEASURED.sub("N", outcome.payload.decode("latin-1"))
+                found.append((name, text, outcome.function_error, outcome.error_type, outcome.content_type))
+            messages = stage.logs.read("000000000000", "us-east-1", f"/aws/lambda/{name}")
+            found.append([MEASURED.sub("N", message.message) for message in messages])
+        seen.append(found)
+        await stage.invoker.stop()
+        await driver.stop()
+    assert seen[0] == seen[1]

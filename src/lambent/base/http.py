@@ -39,14 +39,19 @@ class HttpServer:
         max_header_bytes: int = 65_536,
         max_connections: int | None = None,
         idle_timeout: float | None = None,
+        gathers_answers: bool = False,
     ) -> None:
         """Connections beyond `max_connections` are cut: each may hold a whole body in memory.
 
         `idle_timeout`: seconds without a byte, one to two times as many, after which a connection is closed while
         the client is to send something. Requests that wait for their answer are never touched.
+
+        `gathers_answers`: an answer waits for the next one when the request for that has come already, however long
+        that takes. For clients that ask for the next thing together with what they have done.
         """
         self.app = app
         self.max_header_bytes = max_header_bytes
+        self.gathers_answers = gathers_answers
         self.stopping = False
         self.max_connections = max_connections
         self._idle_timeout = idle_timeout

@@ -40,6 +40,7 @@ class Listener(Protocol):
     """The server, as its connections see it."""
 
     app: Application
+    gathers_answers: bool
     max_header_bytes: int
     stopping: bool
 
@@ -59,12 +60,14 @@ class Connection(asyncio.Protocol):
         "_ending",
         "_eof",
         "_expecting",
+        "_gathered",
         "_headed",
         "_intake",
         "_keep_alive",
         "_limit",
         "_listener",
         "_method",
+        "_more",
         "_offset",
         "_pairs",
         "_parser",
@@ -105,6 +108,8 @@ class Connection(asyncio.Protocol):
         self._current: Exchange | None = None  # the request that waits for its answer, or for the end of it
         self._stream: ResponseStream | None = None  # the answer that is being sent
         self._pending, self._offset = b"", 0  # bytes that came meanwhile, and how many of them are done with
+        self._more = False  # whether bytes of the next request are here already
+        self._gathered = b""  # answers that wait for the next one
         self._parsing = False
         self._paused = False  # the client does not take what was written
         self._reading = True
@@ -171,6 +176,8 @@ class Connection(asyncio.Protocol):
                 break
             at = self._step(data, at, size)
         self._parsing = False
+        if self._gathered and self._current is None:
+            self._flush()
 
     def _step(self, data: bytes, at: int, size: int) -> int:
         """Feed the parser up to where the message may end; how far that was."""
@@ -186,6 +193,7 @@ class Connection(asyncio.Protocol):
                 if end < 4:
                     end = size
             self._run += end - at
+        self._more = end < size
         try:
             if end - at == size:
                 self._parser.feed_data(data)
@@ -344,6 +352,7 @@ class Connection(asyncio.Protocol):
             _log.exception("a response cannot be sent")
             self.answer(request, _FAILED)
             return None
+        self._flush()
         transport.write(head)
         self._stream = ResponseStream(self, chunked=chunked, length=length)
         return self._stream
@@ -423,11 +432,24 @@ class Connection(asyncio.Protocol):
             head = encode_head(response, connection, head_only)
         body = response.body
         if not body or head_only or response.status in BODILESS:
-            transport.write(head)
+            data = head
         elif len(body) <= _JOIN_LIMIT:
-            transport.write(head + body)
+            data = head + body
         else:
+            self._flush()
             transport.writelines((head, body))
+            return
+        if self._gathered:
+            data, self._gathered = self._gathered + data, b""
+        if self._more and self._listener.gathers_answers and connection is not _CLOSE and len(data) <= _JOIN_LIMIT:
+            self._gathered = data
+        else:
+            transport.write(data)
+
+    def _flush(self) -> None:
+        data, self._gathered = self._gathered, b""
+        if data and self._transport is not None:
+            self._transport.write(data)
 
     # Waiting
 

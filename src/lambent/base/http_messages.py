@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from lambent.base.http_streams import Sink
@@ -28,7 +29,7 @@ class Headers:
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The first value of `name`, in any case."""
-        value = self.first.get(name.lower().encode())
+        value = self.first.get(_key(name))
         return default if value is None else value.strip().decode("latin-1")
 
     def get_all(self, name: str) -> list[str]:
@@ -40,6 +41,11 @@ class Headers:
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower().encode() in self.first
+
+
+@lru_cache(maxsize=256)
+def _key(name: str) -> bytes:
+    return name.lower().encode()
 
 
 _NO_HEADERS = Headers([])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 LATEST = "$LATEST"
@@ -12,6 +13,7 @@ LATEST = "$LATEST"
 _PARTITIONS = (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("us-iso-", "aws-iso"), ("us-isob-", "aws-iso-b"))
 
 
+@lru_cache(maxsize=128)
 def partition_of(region: str) -> str:
     """The part of AWS that a region belongs to, as ARNs name it."""
     return next((partition for start, partition in _PARTITIONS if region.startswith(start)), "aws")

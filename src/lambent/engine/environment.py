@@ -39,7 +39,7 @@ from lambent.engine.telemetry_buffer import Allowance
 AHEAD_SECONDS = 130.0  # the cap of an init phase before any invocation; a longer function timeout counts
 RUNTIME_CONNECTIONS = 8  # of one runtime; clients use one or two, and each can hold tens of megabytes of the server
 EXTENSION_CONNECTIONS = 2  # more for every extension: one may be parked, one at work
-FREEZE_SECONDS = 0.01  # an idle environment that gets no further event within this time is frozen
+FREEZE_SECONDS = 0.05  # an idle environment that gets no further event within this time is frozen
 
 _CREDENTIALS_LAST = timedelta(hours=6)  # what a restored environment is told
 
@@ -121,11 +121,13 @@ class Environment:
         subject = subject_of(function, runtime, log_stream, initialization)
         self.events = PlatformEvents(subject, clock, self.telemetry, self._log)
         api = RuntimeApi(self, ExtensionsApi(self, clock.uuid).routes)
-        self._api = HttpServer(api, max_connections=RUNTIME_CONNECTIONS)
+        self._api = HttpServer(api, max_connections=RUNTIME_CONNECTIONS, gathers_answers=True)
         self._give: Callable[[Invocation], None] | None = None
         self._current: Invocation | None = None
         self._held: tuple[Invocation, Outcome] | None = None
         """What has been answered while an extension is still at work: its report comes when all are done."""
+        self._late: tuple[Invocation, Outcome] | None = None
+        """What has been answered just now: its report follows once the answer has left."""
         self._timeout: asyncio.TimerHandle | None = None
         self._freezing: asyncio.TimerHandle | None = None
         self.extensions = Registry()
@@ -324,6 +326,7 @@ class Environment:
 
     def begin(self, invocation: Invocation) -> None:
         """The invocation's clock starts here, unless a repeated init phase was already part of it."""
+        self._report_late()
         self._current = invocation
         if not invocation.started:
             invocation.started = self._clock.monotonic()
@@ -393,18 +396,39 @@ class Environment:
         invocation = self._current
         if invocation is None:
             return
-        self._processes.drain()
         invocation.answered = self._clock.monotonic()
-        if self.extensions.members and state is State.FINISHING and self.state is State.BUSY:
+        answered = state is State.FINISHING and self.state is State.BUSY
+        if answered and not self.extensions.members and invocation.tail is None:
+            self._late = (invocation, outcome)
+            self._current = None
+            self._call_off_timeout()
+            invocation.finish(outcome)
+            self._loop.call_soon(self._report_late)
+        elif answered and self.extensions.members:
+            self._processes.drain()
             self._held = (invocation, outcome)
             self._current = None
             if invocation.tail is None:  # else the answer holds the report
                 invocation.finish(outcome)
         else:
+            self._processes.drain()
             self.events.runtime_done(invocation, outcome, invocation.answered)
             self._report(invocation, outcome, invocation.answered)
         if self.state is State.BUSY:
             self._enter(state)
+
+    def _report_late(self) -> None:
+        if self._late is None:
+            return
+        (invocation, outcome), self._late = self._late, None
+        self._processes.drain()
+        self.events.runtime_done(invocation, outcome, invocation.answered)
+        self._report(invocation, outcome, invocation.answered)
+
+    def _call_off_timeout(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
 
     def _report_held(self, failure: Outcome | None = None) -> None:
         """The invoke phase of what was answered before is over; `failure`: an extension has spoilt its end."""
@@ -416,9 +440,7 @@ class Environment:
 
     def _report(self, invocation: Invocation, outcome: Outcome, ended: float, answer: Outcome | None = None) -> None:
         """Write the last lines of an invocation and answer it."""
-        if self._timeout is not None:
-            self._timeout.cancel()
-            self._timeout = None
+        self._call_off_timeout()
         self._current = None
         self.invocations += 1
         init_seconds, self.init_seconds = self.init_seconds, None
@@ -524,6 +546,7 @@ class Environment:
         await self._end
 
     async def _destroy(self) -> None:
+        self._report_late()
         for timer in (self._timeout, self._freezing):
             if timer is not None:
                 timer.cancel()

@@ -17,6 +17,8 @@ from lambent.wire.errors import AwsError
 class Standing(Enum):
     """Where an environment stands in the eyes of who hands out work."""
 
+    __hash__ = object.__hash__  # Enum's own is Python code, and these are keys on every invocation's path
+
     CREATING = auto()  # its sandbox is being made
     STARTING = auto()  # an init phase, the first or a repeated one
     SNAPSHOT = auto()  # initialised, waits to be restored

@@ -557,5 +557,5 @@ def _initialization(fleet: Fleet) -> str:
 
 def new_trace() -> str:
     """A trace header for a request that brought none."""
-    root = f"{int.from_bytes(secrets.token_bytes(4), 'big'):08x}-{secrets.token_hex(12)}"
-    return f"Root=1-{root};Parent={secrets.token_hex(8)};Sampled=0"
+    text = secrets.token_hex(24)
+    return f"Root=1-{text[:8]}-{text[8:32]};Parent={text[32:48]};Sampled=0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lambent.base.clock import Clock
 
@@ -18,8 +18,7 @@ _FRAME_MARK = b"\xa5\x5a\x00"  # AWS's framing: mark and level (4 bytes), length
 _FRAME_HEAD = 16
 
 
-@dataclass(frozen=True, slots=True)
-class LogEvent:
+class LogEvent(NamedTuple):
     sequence: int  # grows by one with every event of this server
     timestamp: int  # milliseconds since the epoch
     stream: str

@@ -21,19 +21,27 @@ class Output:
         self._take = take
         self._lines = LineAssembler()
         self._reading = False
+        self._closed = False
 
     def open(self) -> None:
+        self._closed = False
         if not self._reading:
             self._reading = True
             asyncio.get_running_loop().add_reader(self._fd, self._read)
 
     def close(self) -> None:
+        self._closed = True  # the descriptor may be another's soon
+        self._stop()
+
+    def _stop(self) -> None:
         if self._reading:
             self._reading = False
             asyncio.get_running_loop().remove_reader(self._fd)
 
     def drain(self) -> None:
         """Take what has been printed so far, the start of a line included."""
+        if self._closed:
+            return
         for _round in range(_ROUNDS):
             if self._read() < _READ:
                 break
@@ -47,7 +55,7 @@ class Output:
         except OSError:  # nothing there, or closed already
             return 0
         if not data:
-            self.close()  # every writer is gone
+            self._stop()  # every writer is gone
             return 0
         for message in self._lines.feed(data):
             self._take(message)

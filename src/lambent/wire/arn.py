@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lambent.wire.errors import AwsError
 from lambent.wire.operations import Caller
@@ -26,6 +27,7 @@ class FunctionName:
     qualifier: str | None
 
 
+@lru_cache(maxsize=1024)
 def parse(identifier: str, qualifier: str | None, caller: Caller) -> FunctionName:
     """Resolve `identifier` as `caller` sees it; `qualifier` is the request's own.
 

@@ -10,15 +10,17 @@ import logging
 import re
 import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 import orjson
 
 from lambent.base.clock import Clock
 from lambent.base.http import Application, Exchange, Request, Response
-from lambent.wire import bodies, eventstream, origins, parser, router, serializer, sigv4, validator
+from lambent.wire import bodies, eventstream, origins, serializer, sigv4
 from lambent.wire.errors import AwsError, not_built
 from lambent.wire.operations import Caller, Context, Operations
+from lambent.wire.plans import Plan, Plans
 from lambent.wire.router import Route
 from lambent.wire.sigv4 import DEFAULT_ACCOUNT, Accounts
 
@@ -51,6 +53,11 @@ def _limit(path: str) -> tuple[int, str]:
     return _OTHER_LIMIT, ""
 
 
+@lru_cache(maxsize=1024)
+def _caller(account: str, region: str, access_key_id: str) -> Caller:
+    return Caller(account, region, access_key_id)
+
+
 def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
 
@@ -73,6 +80,7 @@ class Gateway:
         self._clock = clock
         self._accounts = accounts or Accounts()
         self._region = region
+        self._plans = Plans()
         self._own: list[tuple[str, OwnHandler]] = []
         self._guests: list[Guest] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -86,7 +94,10 @@ class Gateway:
         self._guests.append(guest)
 
     def _guest(self, request: Request) -> Guest | None:
-        return next((guest for guest in self._guests if guest.claims(request)), None)
+        for guest in self._guests:
+            if guest.claims(request):
+                return guest
+        return None
 
     # The HTTP application
 
@@ -130,8 +141,9 @@ class Gateway:
         route: Route | None = None
         try:
             scope = sigv4.read(request)
-            route = router.route(request, scope.service if scope is not None else None)
-            response = await self._call(route, exchange, scope, request_id)
+            plan = self._plans.find(request, scope.service if scope is not None else None)
+            route = plan.route
+            response = await self._call(plan, exchange, scope, request_id)
         except AwsError as error:
             response = serializer.serialize_error(route, error, request_id)
         except Exception:
@@ -142,10 +154,10 @@ class Gateway:
             exchange.respond(response)
 
     async def _call(
-        self, route: Route, exchange: Exchange, scope: sigv4.Scope | None, request_id: str
+        self, plan: Plan, exchange: Exchange, scope: sigv4.Scope | None, request_id: str
     ) -> Response | None:
         """The answer; None when it was a stream, which is over."""
-        request = exchange.request
+        request, route = exchange.request, plan.route
         name = route.operation.name
         handler = self._operations.find(route.service.name, name)
         if handler is None:
@@ -153,14 +165,12 @@ class Gateway:
         body = request.body
         if bodies.is_coded(request.headers):
             body = bodies.decode_body(request.headers, body, limit=request.body_limit or _OTHER_LIMIT)
-        parameters = parser.parse(route, request, body)
-        validator.validate(route.operation, parameters)
+        parameters = plan.parameters(request, body)
         context = Context(
             self._caller(scope), request_id, self._endpoint(request), request.headers.get("x-amzn-trace-id")
         )
         result = await handler(context, parameters)
-        stream = eventstream.member(route.operation)
-        if stream is not None and (events := result.get(stream)) is not None:
+        if plan.stream is not None and (events := result.get(plan.stream)) is not None:
             await self._stream(exchange, route, result, events, request_id)
             return None
         return serializer.serialize(route, result, request_id)
@@ -187,7 +197,8 @@ class Gateway:
     def _caller(self, scope: sigv4.Scope | None) -> Caller:
         if scope is None:
             return Caller(DEFAULT_ACCOUNT, self._region)
-        return Caller(self._accounts.account_of(scope.access_key_id), scope.region or self._region, scope.access_key_id)
+        key = scope.access_key_id
+        return _caller(self._accounts.account_of(key), scope.region or self._region, key)
 
     @staticmethod
     def _endpoint(request: Request) -> str:

@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
@@ -163,23 +164,22 @@ def _rest(route: Route, shape: Shape | None, result: Mapping[str, Any], request_
         return Response(status, [identity], b"")
     headers: Headers = []
     body_members: dict[str, Any] = {}
+    places = _places(shape)
     for name, value in result.items():
-        member = shape.members.get(name)
-        if member is None or value is None:
+        if value is None or name not in places:
             continue
-        location = member.serialization.get("location")
+        location, key, member = places[name]
         if location == "statusCode":
             status = int(value)
         elif location == "header":
-            headers.append((str(member.serialization.get("name", name)), _header(member, value)))
+            headers.append((key, _header(member, value)))
         elif location == "headers":
-            prefix = str(member.serialization.get("name", ""))
-            headers += [(prefix + key, str(item)) for key, item in value.items()]
+            headers += [(key + suffix, str(item)) for suffix, item in value.items()]
         else:
             body_members[name] = value
     payload = shape.serialization.get("payload")
     if payload is not None:
-        body, content_type = _payload(shape.members[payload], result.get(payload), is_json)
+        body, content_type = _payload(places[payload][2], result.get(payload), is_json)
     elif is_json:
         if route.operation.name == "DeleteFunction":  # its StatusCode member is the status line's
             status = int(body_members.get("StatusCode", status))
@@ -191,6 +191,19 @@ def _rest(route: Route, shape: Shape | None, result: Mapping[str, Any], request_
     if content_type and not any(name.lower() == "content-type" for name, _value in headers):
         headers.append(("Content-Type", content_type))
     return Response(status, [*headers, identity], body)
+
+
+@cache
+def _places(shape: StructureShape) -> Mapping[str, tuple[str, str, Shape]]:
+    """Where each member of a model's structure goes: (location, "" for the body; its name there; its shape)."""
+    return {
+        name: (
+            member.serialization.get("location", ""),
+            str(member.serialization.get("name", "" if member.serialization.get("location") == "headers" else name)),
+            member,
+        )
+        for name, member in shape.members.items()
+    }
 
 
 def _has_body(shape: StructureShape) -> bool:
@@ -210,6 +223,8 @@ def _payload(member: Shape, value: Any, is_json: bool) -> tuple[bytes, str]:
 
 
 def _header(shape: Shape, value: Any) -> str:
+    if type(value) is str and "jsonvalue" not in shape.serialization:
+        return value
     if isinstance(value, datetime):
         return str(format_timestamp(value, shape.serialization.get("timestampFormat", RFC822)))
     if isinstance(value, bool):

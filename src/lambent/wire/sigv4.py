@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import urllib.parse
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lambent.base.http import Request
 from lambent.wire.errors import AwsError
@@ -12,6 +13,7 @@ from lambent.wire.errors import AwsError
 DEFAULT_ACCOUNT = "000000000000"
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _V4 = "AWS4-HMAC-SHA256"
+_USUAL = re.compile(_V4 + r" +Credential=([^,\s]+), *SignedHeaders=[^,\s]+, *Signature=[^,\s]+")  # as the SDKs write it
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ def _incomplete(what: str) -> AwsError:
     return AwsError("IncompleteSignatureException", what, status=400)
 
 
+@lru_cache(maxsize=1024)
 def _scope(credential: str) -> Scope:
     parts = credential.rsplit("/", 4)
     if len(parts) != 5 or not parts[0] or parts[4] != "aws4_request":
@@ -36,6 +39,8 @@ def _scope(credential: str) -> Scope:
 
 
 def _from_header(header: str) -> Scope | None:
+    if usual := _USUAL.fullmatch(header):
+        return _scope(usual[1])
     algorithm, _, rest = header.partition(" ")
     if algorithm.startswith("AWS4-ECDSA"):
         raise AwsError("NotImplementedException", "Lambent does not implement SigV4A signatures yet.", status=501)

@@ -412,3 +412,36 @@ def test_a_server_and_a_parked_exchange_cost_no_task(stage: Stage) -> None:
     client.send(GET)
     app.take()
     assert stage.loop.call(lambda: len(asyncio.all_tasks())) == before
+
+
+def test_answers_are_gathered_while_the_next_request_is_here(stage: Stage) -> None:
+    app = App(park=True)
+    client = stage.open(app, gathers_answers=True)
+    client.send(post(b"done", "/one") + get("/two"))
+    stage.respond(app.take(), 202, (), b"1")
+    parked = app.take()
+    client.sock.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        client.line()
+    client.sock.settimeout(PATIENCE)
+    stage.respond(parked, 200, (), b"2")
+    assert client.response()[0::2] == (202, b"1")
+    assert client.response()[0::2] == (200, b"2")
+    client.send(get("/three"))
+    stage.respond(app.take(), 200, (), b"3")
+    assert client.response()[2] == b"3"
+
+
+def test_an_answer_does_not_wait_for_half_a_request(stage: Stage) -> None:
+    client = stage.open(App(), gathers_answers=True)
+    client.send(post(b"a", "/one") + get("/two")[:10])
+    assert client.response()[2] == b"a"
+    client.send(get("/two")[10:] + get("/three") + b"nonsense\r\n\r\n")
+    assert [client.response()[0] for _ in range(3)] == [200, 200, 400]
+
+
+def test_gathered_answers_come_before_large_and_last_ones(stage: Stage) -> None:
+    client = stage.open(App(), gathers_answers=True)
+    client.send(post(b"a") + post(b"x" * 100_000) + post(b"b") + post(b"c", headers="Connection: close\r\n"))
+    assert [len(client.response()[2]) for _ in range(4)] == [1, 100_000, 1, 1]
+    assert client.rest() == b""

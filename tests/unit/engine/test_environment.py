@@ -122,7 +122,7 @@ async def test_answers_that_nobody_waits_for_are_refused(stage: Stage) -> None:
 
 
 async def test_the_rest_of_the_runtime_api(stage: Stage) -> None:
-    await stage.ready()
+    parked = await stage.ready()  # without a reference it would be collected, and its connection closed
     call = stage.runtime.call
     assert (await call("GET", "/ping"))[2] == b"pong"
     assert (await call("GET", "/runtime/elsewhere"))[0] == 404
@@ -131,6 +131,8 @@ async def test_the_rest_of_the_runtime_api(stage: Stage) -> None:
     assert (status, json.loads(body)["errorType"]) == (403, "InvalidStateTransition")
     status, _headers, body = await call("POST", "/runtime/init/error", b"{}")
     assert (status, json.loads(body)["errorType"]) == (403, "InvalidStateTransition")
+    assert not parked.done()
+    parked.cancel()
 
 
 async def test_a_wrong_response_mode_is_refused(stage: Stage) -> None:
@@ -238,7 +240,7 @@ def test_the_dead_stay_dead_and_everybody_can_die(first: State, second: State) -
 
 
 async def test_a_runtime_cannot_hoard_connections(stage: Stage) -> None:
-    await stage.ready()
+    parked = await stage.ready()
     opened = [await asyncio.open_connection("127.0.0.1", stage.sandbox.port) for _ in range(RUNTIME_CONNECTIONS)]
     reader, writer = await asyncio.open_connection("127.0.0.1", stage.sandbox.port)
     with pytest.raises(OSError):
@@ -247,3 +249,4 @@ async def test_a_runtime_cannot_hoard_connections(stage: Stage) -> None:
             raise ConnectionResetError
     for _reader, extra in [*opened, (reader, writer)]:
         extra.close()
+    parked.cancel()

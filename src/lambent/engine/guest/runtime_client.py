@@ -21,6 +21,7 @@ _HEADERS = {
     b"content-type": "Content-Type",
 }
 
+_TOGETHER = 65_536  # bytes of a result that is sent together with the request for the next event
 _agent = "lambent"
 _connection = None
 
@@ -38,22 +39,34 @@ class _Connection:
         self.socket.connect((host, int(port or 80)))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
+        self.posted = False  # a result and the request for the next event are on their way, in this order
+        self.common = f" HTTP/1.1\r\nHost: {address}\r\nUser-Agent: {_agent}\r\n".encode("latin-1", "replace")
+        self.asking = b"GET %bnext%b\r\n" % (_INVOCATION.encode(), self.common)
 
-    def call(self, method, path, headers=(), body=b""):
-        """(status, raw headers, body). Raises RuntimeError when the platform hangs up."""
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {self.address}", f"User-Agent: {_agent}"]
-        lines += [f"{name}: {value}" for name, value in headers]
-        if method == "POST":
-            lines.append(f"Content-Length: {len(body)}")
-        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
-        if len(body) < 65536:
-            self.socket.sendall(head + body)
+    def next(self):
+        """(status, raw headers, body) of the next event."""
+        if not self.posted:
+            self.socket.sendall(self.asking)
         else:
-            self.socket.sendall(head)
-            self.socket.sendall(body)
-        return self._response()
+            self.posted = False
+            _check(self.response()[0])
+        return self.response()
 
-    def _response(self):
+    def post(self, path, headers, body):
+        """Report a result. A small one goes out with the request for the next event: one way less to the server."""
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+        start = f"POST {_INVOCATION}{path}".encode("latin-1", "replace")
+        length = f"{lines}Content-Length: {len(body)}\r\n\r\n".encode("latin-1", "replace")
+        if len(body) < _TOGETHER:
+            self.posted = True
+            self.socket.sendall(b"".join((start, self.common, length, body, self.asking)))
+        else:
+            self.socket.sendall(b"".join((start, self.common, length)))
+            self.socket.sendall(body)
+            _check(self.response()[0])
+
+    def response(self):
+        """(status, raw headers, body). Raises RuntimeError when the platform hangs up."""
         end = self.buffer.find(b"\r\n\r\n")
         while end < 0:
             self._more()
@@ -63,11 +76,10 @@ class _Connection:
         for line in lines:
             name, _, value = line.partition(b":")
             headers[name.lower()] = value.strip()
-        length = int(headers.get(b"content-length", b"0"))
-        start, total = end + 4, end + 4 + length
+        total = end + 4 + int(headers.get(b"content-length", b"0"))
         if len(self.buffer) < total:
             self._fill(total)
-        body = self.buffer[start:total]
+        body = self.buffer[end + 4 : total]
         self.buffer = self.buffer[total:]
         return int(status_line.split(b" ", 2)[1]), headers, body
 
@@ -88,6 +100,11 @@ class _Connection:
         self.buffer = b"".join(parts)
 
 
+def _check(status):
+    if status not in (200, 202, 413):
+        raise RuntimeError(f"Failed to post the result: {status}")
+
+
 def _client():
     global _connection
     if _connection is None:
@@ -97,7 +114,7 @@ def _client():
 
 def next():
     """(event body, headers of the invocation); waits as long as it takes."""
-    status, headers, body = _client().call("GET", _INVOCATION + "next")
+    status, headers, body = _client().next()
     if status != 200:
         raise RuntimeError(f"Failed to get next: {status}")
     named = {name: headers[key].decode("utf-8") for key, name in _HEADERS.items() if key in headers}
@@ -106,7 +123,8 @@ def next():
 
 
 def post_invocation_result(invoke_id, content, content_type, invocation_id=None):
-    _post(f"{invoke_id}/response", [("Content-Type", content_type), *_invocation(invocation_id)], content)
+    headers = [("Content-Type", content_type), *_invocation(invocation_id)]
+    _client().post(f"{invoke_id}/response", headers, content)
 
 
 def post_error(invoke_id, error_response, xray_cause, invocation_id=None):
@@ -119,14 +137,8 @@ def post_error(invoke_id, error_response, xray_cause, invocation_id=None):
     headers = [("Content-Type", "application/json"), ("Lambda-Runtime-Function-Error-Type", error_type)]
     if xray_cause:
         headers.append(("Lambda-Runtime-Function-XRay-Error-Cause", xray_cause.replace("\n", " ")))
-    _post(f"{invoke_id}/error", [*headers, *_invocation(invocation_id)], error_response.encode("utf-8"))
+    _client().post(f"{invoke_id}/error", [*headers, *_invocation(invocation_id)], error_response.encode("utf-8"))
 
 
 def _invocation(invocation_id):
     return [("Lambda-Runtime-Invocation-Id", invocation_id)] if invocation_id else []
-
-
-def _post(path, headers, body):
-    status, _headers, _body = _client().call("POST", _INVOCATION + path, headers, body)
-    if status not in (200, 202, 413):
-        raise RuntimeError(f"Failed to post the result: {status}")
