@@ -43,6 +43,7 @@ from lambent.control.store import PREPARE, FunctionStore
 from lambent.control.versions import Versions
 from lambent.endpoints import Endpoints
 from lambent.engine.drivers.namespaces import NamespaceDriver
+from lambent.engine.drivers.oci import Engine, OciDriver
 from lambent.engine.drivers.process import ProcessDriver
 from lambent.engine.invoker import Invoker
 from lambent.engine.lease import Leases
@@ -146,7 +147,6 @@ class App:
             idle_seconds=config.idle_timeout,
             leases=Leases(concurrency),
             spares=config.snap_start_spares,
-            revoke=lambda credentials: self._accounts.forget(credentials["AWS_ACCESS_KEY_ID"]),
         )
         await invoker.start()
         self._on_stop(invoker.stop)
@@ -214,7 +214,10 @@ class App:
         config = self._config
         if config.isolation == "process":
             return ProcessDriver(data / "sandboxes", data / "trees")
-        tag = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:12]
+        tag = _tag(data)
+        if config.isolation in ("oci", "gvisor"):
+            engine = Engine.find(config.isolation, config.oci_runtime)
+            return OciDriver(data / "sandboxes", data / "trees", tag=tag, engine=engine, tmp=config.tmp)
         return NamespaceDriver(data / "sandboxes", data / "trees", tag=tag, stems=config.stems, tmp=config.tmp)
 
     def _credentials(self, function: Function) -> Mapping[str, str]:
@@ -278,6 +281,11 @@ def _signing_key(path: Path) -> bytes:
 def _root_key(config: Config, path: Path) -> bytes:
     """The key that everything secret in the data directory lies under."""
     return root_key(config.root_key) or from_file(path)
+
+
+def _tag(data: Path) -> str:
+    """Tells what belongs to this data directory's server from other servers' of the machine."""
+    return hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:12]
 
 
 async def _call(action: Callable[[], None]) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-ISOLATIONS = ("auto", "namespaces", "process")
+ISOLATIONS = ("auto", "namespaces", "oci", "gvisor", "process")
 AUTHS = ("off", "iam")
 TMPS = ("auto", "disk", "memory")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -39,6 +39,7 @@ class Config:
     host: str = "127.0.0.1"
     port: int = 4566  # 0: any free port
     isolation: str = "auto"  # one of ISOLATIONS
+    oci_runtime: str = "auto"  # its command, for isolation oci and gvisor
     auth: str = "off"
     max_environments: int = 200  # execution environments at once, busy and idle
     idle_timeout: int = 600  # seconds an idle environment is kept
@@ -130,6 +131,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "host": _text,
     "port": _whole(0, 65535),
     "isolation": _choice(*ISOLATIONS),
+    "oci_runtime": _text,
     "auth": _choice(*AUTHS),
     "max_environments": _whole(1, 100_000),
     "idle_timeout": _whole(1, 86_400),

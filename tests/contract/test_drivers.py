@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from lambent.base import containers, machine
 from lambent.engine.drivers.namespaces import NamespaceDriver
+from lambent.engine.drivers.oci import Engine, OciDriver
 from lambent.engine.drivers.process import ProcessDriver
 from lambent.engine.runtimes import Runtime, Runtimes
 from lambent.engine.sandbox import Assignment, Exit, SandboxError
@@ -96,7 +98,16 @@ def snapshot(root: Path) -> dict[str, str]:
     return {str(path): path.read_text() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-@pytest.fixture(params=["namespaces", "process"])
+def engine(name: str) -> Engine:
+    """An OCI runtime, or the reason why this machine cannot test it."""
+    isolation, command = ("gvisor", "auto") if name == "gvisor" else ("oci", name)
+    check = containers.check(isolation, command)
+    if check.status != machine.OK:
+        pytest.skip(check.detail)
+    return Engine.find(isolation, command)
+
+
+@pytest.fixture(params=["namespaces", "crun", "runc", "gvisor", "process"])
 async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
     trees = tmp_path / "trees"
     (trees / "code").mkdir(parents=True)
@@ -106,6 +117,8 @@ async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         (trees / path).write_text(text)
     if request.param == "namespaces":
         driver: Any = NamespaceDriver(tmp_path / "sandboxes", trees, tag=f"contract{os.getpid()}", stems=1)
+    elif request.param in ("crun", "runc", "gvisor"):
+        driver = OciDriver(tmp_path / "sandboxes", trees, tag=f"contract{os.getpid()}", engine=engine(request.param))
     else:
         driver = ProcessDriver(tmp_path / "sandboxes", trees)
     await driver.start()

@@ -14,6 +14,7 @@ import pytest
 
 from support import Server, create, invoke, zip_files
 
+EVERYWHERE = pytest.mark.isolations()
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
@@ -21,6 +22,7 @@ def tail(response: dict[str, Any]) -> str:
     return base64.b64decode(response["LogResult"]).decode()
 
 
+@EVERYWHERE
 def test_an_event_goes_in_and_an_answer_comes_out(lambda_client: Any, name: str) -> None:
     create(lambda_client, name, "def handler(event, context):\n    return {'got': event}\n")
     answer, response = invoke(lambda_client, name, {"a": [1, "ü", None]})
@@ -42,6 +44,7 @@ def test_nothing_returned_is_null(lambda_client: Any, name: str) -> None:
     assert lambda_client.invoke(FunctionName=name, Payload=b"{}")["Payload"].read() == b"null"
 
 
+@EVERYWHERE
 def test_the_tail_holds_the_platforms_lines(lambda_client: Any, name: str) -> None:
     code = "import logging\ndef handler(event, context):\n    print('multi\\nline')\n    logging.getLogger().warning('careful')\n"
     create(lambda_client, name, code)
@@ -152,6 +155,7 @@ def test_a_wrong_handler_is_named(lambda_client: Any, name: str, handler: str, k
     assert response["FunctionError"] == "Unhandled"
 
 
+@EVERYWHERE
 def test_a_syntax_error_is_named(lambda_client: Any, name: str) -> None:
     create(lambda_client, name, "def handler(event, context:\n")
     answer, _response = invoke(lambda_client, name)
@@ -159,6 +163,7 @@ def test_a_syntax_error_is_named(lambda_client: Any, name: str) -> None:
     assert answer["errorMessage"].startswith("Syntax error in module 'function':")
 
 
+@EVERYWHERE
 def test_a_timeout_keeps_tmp_and_starts_a_fresh_runtime(lambda_client: Any, name: str) -> None:
     code = (
         "import time\nnumber = 0\n"
@@ -186,6 +191,7 @@ def test_a_timeout_keeps_tmp_and_starts_a_fresh_runtime(lambda_client: Any, name
     assert invoke(lambda_client, name, {})[0] == {"number": 0, "content": "some-content"}
 
 
+@EVERYWHERE
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -210,6 +216,7 @@ def test_a_crash_is_an_exit_error(lambda_client: Any, name: str, body: str, mess
     assert invoke(lambda_client, name, False)[0] == "fine"
 
 
+@EVERYWHERE
 def test_an_exit_while_loading_is_an_exit_error(lambda_client: Any, name: str) -> None:
     create(lambda_client, name, "import sys\nsys.exit(0)\n")
     answer, response = invoke(lambda_client, name)
@@ -218,6 +225,7 @@ def test_an_exit_while_loading_is_an_exit_error(lambda_client: Any, name: str) -
     assert answer["errorMessage"] == f"RequestId: {request_id} Error: Runtime exited without providing a reason"
 
 
+@EVERYWHERE
 def test_a_response_over_6_mb_is_refused_and_the_environment_lives(lambda_client: Any, name: str) -> None:
     code = "count = 0\ndef handler(event, context):\n    global count\n    count += 1\n    return 'x' * event if event else count\n"
     create(lambda_client, name, code, MemorySize=512, Timeout=20)
@@ -278,6 +286,7 @@ def test_a_missing_function_is_named_with_its_version(lambda_client: Any) -> Non
     assert refusal.value.response["Error"]["Message"] == f"Function not found: {arn}"
 
 
+@EVERYWHERE
 def test_the_context_is_awss(lambda_client: Any, name: str) -> None:
     code = (
         "def handler(event, context):\n"
@@ -378,6 +387,7 @@ def test_concurrent_invocations_get_environments_of_their_own(server: Server, na
     assert len(set(found)) == 8
 
 
+@EVERYWHERE
 def test_an_idle_environment_is_frozen(lambda_client: Any, name: str) -> None:
     code = (
         "import threading, time\nticks = 0\n"
@@ -418,6 +428,7 @@ def test_an_update_replaces_the_environments(lambda_client: Any, name: str) -> N
     assert invoke(lambda_client, name)[0] == 2
 
 
+@EVERYWHERE
 def test_json_logs(lambda_client: Any, name: str) -> None:
     code = "import logging\ndef handler(event, context):\n    logging.getLogger().info('hello')\n    logging.getLogger().debug('hidden')\n"
     create(lambda_client, name, code, LoggingConfig={"LogFormat": "JSON"})

@@ -95,12 +95,13 @@ def test_other_variables_are_nobodys_business():
         ("stems", "101", "a whole number from 0 to 100"),
         ("max_environments", "0", "a whole number from 1"),
         ("idle_timeout", "0", "a whole number from 1"),
-        ("isolation", "docker", "one of auto, namespaces, process"),
+        ("isolation", "docker", "one of auto, namespaces, oci, gvisor, process"),
         ("tmp", "ram", "one of auto, disk, memory"),
         ("log_level", "INFO", "one of debug, info, warning, error"),
         ("region", "home", "a region such as us-east-1"),
         ("data_dir", " ", "the path of a directory"),
         ("host", "", "a text"),
+        ("oci_runtime", " ", "a text"),
     ],
 )
 def test_a_value_that_will_not_do_is_explained(name, value, wanted):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import json
 import mmap
 import os
 import platform
@@ -178,8 +179,53 @@ def freezer(switch: str, frozen: str, thawed: str, *groups: str) -> None:
         _wait_for(child)
 
 
+def container(command: str, *options: str) -> None:
+    """Let an OCI runtime make a container of nothing but the system's programs, and run one of them."""
+    _check(_libc.unshare(CLONE_NEWNS), "unshare a mount namespace")
+    _mount("privately", "/", None, MS_REC_PRIVATE)
+    _libc.umount2(b"/sys/fs/cgroup/unified", 2)  # crun takes no mixture of cgroup v1 and v2
+    with tempfile.TemporaryDirectory(prefix="lambent-check-") as directory:
+        _write_bundle(Path(directory))
+        name = Path(directory).name
+        line = [command, *options, "--root", f"{directory}/state", "run", "--bundle", directory, name]
+        try:
+            result = subprocess.run(line, capture_output=True, text=True, timeout=15, stdin=subprocess.DEVNULL)
+        except subprocess.TimeoutExpired:
+            subprocess.run([*line[: line.index("run")], "delete", "--force", name], capture_output=True)
+            raise OSError("a container that should end at once was still there after 15 seconds") from None
+        if result.returncode != 0:
+            words = (result.stderr or result.stdout).strip().splitlines()
+            raise OSError(words[-1] if words else f"exit status {result.returncode}")
+
+
+def _write_bundle(directory: Path) -> None:
+    """A root with the system's programs and libraries in `directory`, and a config.json that runs `true` there."""
+    mounts: list[dict[str, object]] = [{"destination": "/proc", "type": "proc", "source": "proc"}]
+    mounts.append({"destination": "/dev", "type": "tmpfs", "source": "dev", "options": ["nosuid", "mode=755"]})
+    for name in ("usr", "bin", "sbin", "lib", "lib64"):
+        system, place = Path("/", name), directory / "rootfs" / name
+        if system.is_symlink():
+            place.symlink_to(os.readlink(system))
+        elif system.is_dir():
+            place.mkdir(parents=True)
+            options = ["bind", "ro"]
+            mounts.append({"destination": f"/{name}", "type": "bind", "source": str(system), "options": options})
+    kinds = ("pid", "mount", "ipc", "uts", "network")
+    process = {"user": {"uid": 0, "gid": 0}, "args": ["/bin/true"], "cwd": "/", "noNewPrivileges": True}
+    config = {
+        "ociVersion": "1.0.0",
+        "process": process,
+        "root": {"path": "rootfs", "readonly": True},
+        "mounts": mounts,
+        "linux": {"namespaces": [{"type": kind} for kind in kinds]},
+    }
+    for name in ("proc", "dev"):
+        (directory / "rootfs" / name).mkdir()
+    (directory / "config.json").write_text(json.dumps(config))
+
+
 PROBES: dict[str, Callable[..., None]] = {
-    probe.__name__: probe for probe in (kernel, namespaces, seccomp, overlay, disk, freezer)
+    probe.__name__: probe for probe in (kernel, namespaces, seccomp, overlay, disk, freezer, container)
 }
 
 

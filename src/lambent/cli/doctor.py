@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from lambent import config
-from lambent.base import machine
+from lambent.base import containers, machine
 from lambent.base.machine import ABSENT, MISSING, OK, WEAK, Check
 from lambent.cli import terminal
 from lambent.cli.client import Client, Refused, Unreachable
@@ -28,7 +28,7 @@ _LANGUAGES = ("nodejs", "java", "ruby", "provided", "dotnet")
 def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "doctor", "check what this machine can do and how to mend it", _EXAMPLES)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_settings(parser, "data_dir", "runtimes_dir", "host", "port", "isolation")
+    add_settings(parser, "data_dir", "runtimes_dir", "host", "port", "isolation", "oci_runtime")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,6 +47,7 @@ def examine(settings: config.Config) -> list[Check]:
     fences = [_without_isolation(check, settings.isolation) for check in machine.sandbox_checks()]
     return [
         *fences,
+        *containers.checks(settings.isolation, settings.oci_runtime),
         machine.memory(),
         machine.data_directory(settings.data_dir),
         machine.pythons(),

@@ -21,6 +21,7 @@ _HELP = {
     "host": "address to listen on; only this machine's own are allowed",
     "port": "port to listen on; 0 takes any free one",
     "isolation": "how functions are fenced in: " + ", ".join(config.ISOLATIONS),
+    "oci_runtime": "command of the OCI runtime, for isolation oci and gvisor: a name, a path or auto",
     "auth": "how callers are checked: only off is built",
     "max_environments": "most execution environments at once, busy and idle",
     "idle_timeout": "seconds that an idle execution environment is kept",

@@ -129,8 +129,25 @@ def _check_json(payload: bytes) -> None:
     try:
         orjson.loads(payload)
     except orjson.JSONDecodeError as error:
-        message = f"Could not parse request body into json: Could not parse payload into json: {error}"
+        reason = _unexpected_start(payload) or error
+        message = f"Could not parse request body into json: Could not parse payload into json: {reason}"
         raise AwsError("InvalidRequestContentException", message, Type="User") from None
+
+
+def _unexpected_start(payload: bytes) -> str | None:
+    """In AWS's words, what is wrong with a payload whose first character begins no JSON value; None for any other."""
+    before = len(payload) - len(payload.lstrip(b" \t\r\n"))
+    if before == len(payload) or chr(payload[before]).isalnum() or payload[before] in b'{["-_$':
+        return None
+    code = payload[before]
+    shown = "(CTRL-CHAR" if code < 0x20 or 0x7F <= code <= 0x9F else f"('{chr(code)}'"
+    shown += f", code {code})" if shown == "(CTRL-CHAR" else f" (code {code}))"
+    line, column = payload.count(b"\n", 0, before) + 1, before - payload.rfind(b"\n", 0, before)
+    return (
+        f"Unexpected character ({shown}): expected a valid value (JSON String, Number, Array, Object or token 'null',"
+        " 'true' or 'false')\n at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled);"
+        f" line: {line}, column: {column}]"
+    )
 
 
 def _client_context(header: str | None) -> str | None:

@@ -35,7 +35,9 @@ class Launch:
 
     name: str  # of its file in /opt/extensions
     output: int = -1
-    """Non-blocking read end of what it writes to standard output and error; whoever got it closes it."""
+    """Non-blocking read end of what it writes to standard output and error; whoever got it closes it.
+
+    -1: its output is the sandbox's `log_fd`, where a driver cannot keep them apart."""
     error: str = ""  # "PermissionDenied", "TooManyExtensions" or "UnknownError"
     message: str = ""  # "fork/exec /opt/extensions/x: permission denied"
 

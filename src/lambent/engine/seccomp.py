@@ -1,4 +1,4 @@
-"""The system calls a function may not make, as a classic BPF program.
+"""The system calls a function may not make, as a classic BPF program and as an OCI profile.
 
 A deny list with a ceiling: what is named here is refused, and so is every system call newer than the ones that were
 looked at. Refusals answer EPERM; what programs probe for and can do without (`clone3`, `io_uring`) answers ENOSYS.
@@ -10,6 +10,7 @@ import errno
 import platform
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 NEWEST_KNOWN = 462  # mseal; system calls above it answer ENOSYS until someone has looked at them
 
@@ -61,6 +62,7 @@ ARCHITECTURES = {
     "aarch64": Architecture(0xC00000B7, clone=220, socket=198, ioctl=29, denied=_AARCH64),
 }
 
+_OCI_ARCHITECTURES = {"x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X32"], "aarch64": ["SCMP_ARCH_AARCH64"]}
 _LOAD, _EQUAL, _GREATER, _ANY_BIT, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24  # offsets in struct seccomp_data (low words of the arguments)
@@ -107,3 +109,34 @@ def program(machine: str = platform.machine()) -> bytes:
     ]
     code += _when(arch.ioctl, [_instruction(_LOAD, _ARG1), *requests, allow, _refuse(errno.EPERM)])
     return b"".join([*code, allow])
+
+
+def profile(machine: str = platform.machine()) -> dict[str, Any]:
+    """The same list in the words of an OCI bundle, without the ceiling, which these cannot tell.
+
+    It holds for all of a container; a function's processes load `program` above it.
+    """
+    arch = ARCHITECTURES[machine]
+    namespaces = [1 << bit for bit in range(32) if _NAMESPACE_FLAGS & 1 << bit]
+    families = [family for family in range(max(_SOCKET_FAMILIES)) if family not in _SOCKET_FAMILIES]
+    refused = [
+        *((["clone"], _compare(0, "SCMP_CMP_MASKED_EQ", flag, flag)) for flag in namespaces),
+        *((["socket"], _compare(0, "SCMP_CMP_EQ", family)) for family in families),
+        (["socket"], _compare(0, "SCMP_CMP_GT", max(_SOCKET_FAMILIES))),
+        *((["ioctl"], _compare(1, "SCMP_CMP_MASKED_EQ", 0xFFFFFFFF, request)) for request in _TERMINAL_REQUESTS),
+        (sorted(arch.denied | _UNIFIED), []),
+    ]
+    rules = [_rule(names, errno.EPERM, arguments) for names, arguments in refused]
+    return {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": _OCI_ARCHITECTURES[machine],
+        "syscalls": [*rules, _rule(sorted(_MISSING), errno.ENOSYS, [])],
+    }
+
+
+def _compare(index: int, operator: str, value: int, second: int = 0) -> list[dict[str, Any]]:
+    return [{"index": index, "op": operator, "value": value, "valueTwo": second}]
+
+
+def _rule(names: list[str], number: int, arguments: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": number, "args": arguments}

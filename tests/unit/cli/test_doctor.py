@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from lambent import config
-from lambent.base import machine
+from lambent.base import containers, machine
 from lambent.base.machine import MISSING, OK, WEAK, Check
 from lambent.cli import doctor
 from lambent.cli.main import main
@@ -24,6 +24,7 @@ def free_port() -> int:
 @pytest.fixture
 def sound_machine(monkeypatch):
     monkeypatch.setattr(machine, "sandbox_checks", lambda: [Check("namespaces", OK, "fine")])
+    monkeypatch.setattr(containers, "checks", lambda isolation, wanted: [])
 
 
 @pytest.mark.usefixtures("sound_machine")

@@ -22,6 +22,7 @@ def test_every_setting_is_an_option(monkeypatch):
         "host": "::1",
         "port": "1",
         "isolation": "namespaces",
+        "oci_runtime": "runc",
         "auth": "off",
         "max_environments": "2",
         "idle_timeout": "3",

@@ -90,3 +90,46 @@ def test_everyday_calls_are_allowed_on_x86_64(number: int) -> None:
 def test_an_unknown_machine_has_no_filter() -> None:
     with pytest.raises(KeyError):
         seccomp.program("riscv64")
+
+
+def profile_refuses(machine: str, name: str, *arguments: int) -> int | None:
+    """The error that the OCI profile answers with, None where it lets the call through."""
+    for rule in seccomp.profile(machine)["syscalls"]:
+        if name in rule["names"] and all(holds(argument, arguments) for argument in rule["args"]):
+            return int(rule["errnoRet"])
+    return None
+
+
+def holds(condition: dict[str, int | str], arguments: tuple[int, ...]) -> bool:
+    given, value = arguments[int(condition["index"])], int(condition["value"])
+    return {
+        "SCMP_CMP_EQ": given == value,
+        "SCMP_CMP_GT": given > value,
+        "SCMP_CMP_MASKED_EQ": given & value == int(condition["valueTwo"]),
+    }[str(condition["op"])]
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_oci_profile_refuses_what_the_program_does(machine: str) -> None:
+    arch = seccomp.ARCHITECTURES[machine]
+    for name in (*arch.denied, "open_tree", "fsopen", "pidfd_getfd"):
+        assert profile_refuses(machine, name) == errno.EPERM
+    for name in ("clone3", "io_uring_setup"):
+        assert profile_refuses(machine, name) == errno.ENOSYS
+    assert profile_refuses(machine, "read") is None
+
+
+@given(st.integers(0, 60))
+def test_both_know_the_same_socket_families(family: int) -> None:
+    number = seccomp.ARCHITECTURES["x86_64"].socket
+    allowed = decide("x86_64", number, family, 1, 0) == ALLOW
+    assert (profile_refuses("x86_64", "socket", family) is None) == allowed
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_both_know_the_same_clone_flags_and_terminal_requests(value: int) -> None:
+    arch = seccomp.ARCHITECTURES["x86_64"]
+    assert (profile_refuses("x86_64", "clone", value) is None) == (decide("x86_64", arch.clone, value) == ALLOW)
+    for request in (value, 0x5412, 0x541C):
+        allowed = decide("x86_64", arch.ioctl, 0, request) == ALLOW
+        assert (profile_refuses("x86_64", "ioctl", 0, request) is None) == allowed

@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -55,11 +55,22 @@ class Groups(Protocol):
     version: str
     can_limit: bool
 
+    hierarchies: tuple[Path, ...]
+    """Where the cgroup v1 hierarchies in use are mounted."""
+
     def start(self) -> None:
         """Make the parent group and clear what a killed server left in it."""
 
+    def path(self, name: str) -> str | None:
+        """Of a group, from its hierarchy's root; None where there are no groups."""
+
     def create(self, name: str) -> Group: ...
     def stop(self) -> None: ...
+
+
+def shares(memory: int) -> int:
+    """CPU weight of a function of `memory` MiB, in the measure of cgroup v1: 1024 is one CPU's."""
+    return max(2, memory * 1024 // FULL_CPU)
 
 
 def _write(path: Path, text: str) -> None:
@@ -154,7 +165,7 @@ class V1Group:
             with suppress(OSError):  # kernels without swap accounting have no such file
                 _write(path / "memory.memsw.limit_in_bytes", str(memory * MIB))
         if path := self._paths.get("cpu"):
-            _write(path / "cpu.shares", str(max(2, memory * 1024 // FULL_CPU)))
+            _write(path / "cpu.shares", str(shares(memory)))
 
     def freeze(self) -> None:
         if self._freezer is not None:
@@ -205,6 +216,7 @@ class V1Groups:
     def __init__(self, tag: str, mounts: dict[str, Path]) -> None:
         self._tag = tag
         self._mounts = mounts
+        self.hierarchies = tuple(dict.fromkeys(mounts.values()))
         self._parents = {name: mount / _group_name(tag) for name, mount in mounts.items()}
         self.can_limit = "memory" in mounts and "pids" in mounts
 
@@ -215,6 +227,10 @@ class V1Groups:
             if name == "memory":
                 with suppress(OSError):
                     _write(parent / "memory.use_hierarchy", "1")
+            elif name == "cpuset":  # empty ones take no process; children get a copy of these
+                for file in ("cpuset.cpus", "cpuset.mems"):
+                    _write(parent / file, (self._mounts[name] / file).read_text())
+                _write(parent / "cgroup.clone_children", "1")
 
     @staticmethod
     def _clear(parents: list[tuple[str, Path]]) -> None:
@@ -228,6 +244,9 @@ class V1Groups:
         for _name, parent in parents:
             for child in [*_children(parent), parent]:
                 _remove_directory(child)
+
+    def path(self, name: str) -> str:
+        return f"/{_group_name(self._tag)}/{name}"
 
     def create(self, name: str) -> Group:
         return V1Group({controller: parent / name for controller, parent in self._parents.items()})
@@ -300,10 +319,13 @@ class V2Group:
 class V2Groups:
     version = "v2"
     can_limit = True
+    hierarchies: tuple[Path, ...] = ()
 
-    def __init__(self, tag: str, root: Path) -> None:
+    def __init__(self, tag: str, root: Path, inside: str = "/") -> None:
+        """`root` is where groups may be made, `inside` what it is called from the hierarchy's root."""
         self._tag = tag
         self._root = root
+        self._inside = inside
         self._parent = root / _group_name(tag)
 
     def start(self) -> None:
@@ -316,6 +338,9 @@ class V2Groups:
             _remove_directory(parent)
         self._parent.mkdir(exist_ok=True)
         _write(self._parent / "cgroup.subtree_control", enable)
+
+    def path(self, name: str) -> str:
+        return f"{self._inside.rstrip('/')}/{_group_name(self._tag)}/{name}"
 
     def create(self, name: str) -> Group:
         return V2Group(self._parent / name)
@@ -358,8 +383,12 @@ class NoGroup:
 class NoGroups:
     version = "none"
     can_limit = False
+    hierarchies: tuple[Path, ...] = ()
 
     def start(self) -> None: ...
+    def path(self, name: str) -> None:
+        return None
+
     def create(self, name: str) -> Group:
         return NoGroup()
 
@@ -383,18 +412,21 @@ def _own_v2_path() -> str:
     return "/"
 
 
-def detect(tag: str) -> Groups:
-    """What this machine lets us use. `tag` tells the groups of one data directory from another's."""
+def detect(tag: str, controllers: Sequence[str] = V1_CONTROLLERS) -> Groups:
+    """What this machine lets us use. `tag` tells the groups of one data directory from another's.
+
+    `controllers` are those of cgroup v1 that every group joins; v2 has one hierarchy for all.
+    """
     v1: dict[str, Path] = {}
     for point, (kind, options, _device) in _mounts().items():
         path = Path(point)
         if kind == "cgroup2" and "memory" in (path / "cgroup.controllers").read_text().split():
-            own = path / _own_v2_path().lstrip("/")
-            for root in (path, own):
+            inside = _own_v2_path()
+            for root, name in ((path, "/"), (path / inside.lstrip("/"), inside)):
                 if os.access(root / "cgroup.subtree_control", os.W_OK) and os.access(root, os.W_OK):
-                    return V2Groups(tag, root)
+                    return V2Groups(tag, root, name)
         elif kind == "cgroup":
-            for controller in V1_CONTROLLERS:
+            for controller in controllers:
                 if controller in options.split(",") and os.access(path, os.W_OK):
                     v1[controller] = path
     return V1Groups(tag, v1) if v1 else NoGroups()

@@ -84,11 +84,7 @@ class NamespaceSandbox:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(reader, False)
         self.log_fd = reader
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, wire.LIMIT * 2)
-        self._channel = ours
-        asyncio.get_running_loop().add_reader(ours, self._read)
+        theirs = self._open_channel()
         try:
             await asyncio.get_running_loop().run_in_executor(self._means.makers, self._prepare_limits)
             files = [("channel", theirs.fileno()), ("output", writer)]
@@ -105,6 +101,15 @@ class NamespaceSandbox:
             self._drop_tmp()
             self._close_entrances()
         await self._fenced
+
+    def _open_channel(self) -> socket.socket:
+        """Our end of a new way to an init becomes `_channel`; returns the other."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, wire.LIMIT * 2)
+        self._channel = ours
+        asyncio.get_running_loop().add_reader(ours, self._read)
+        return theirs
 
     def _prepare_limits(self) -> None:
         self._group = self._means.groups.create(self.id)
@@ -161,7 +166,7 @@ class NamespaceSandbox:
                 waiter.exception()  # nobody may be waiting
         self._waiting.clear()
         if self._exit is not None:
-            self._exit(Exit(-signal.SIGKILL))
+            self._exit(Exit(-signal.SIGKILL, self._ran_out_of_memory()))
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):
@@ -190,28 +195,34 @@ class NamespaceSandbox:
             raise SandboxError("the sandbox has ended")
         self._memory = assignment.memory
         self._group.limit(assignment.memory)
+        found = await self._mounts(assignment)
+        order = {
+            **self._start_order(assignment),
+            "mounts": list(found),
+            "code": assignment.code,
+            "layers": assignment.layers,
+            "tmp_size": assignment.ephemeral_storage * MIB if self._means.disks is None else None,
+        }
+        try:
+            return launches(await self._order(order, tuple(found.values())))
+        finally:
+            for fd in found.values():
+                os.close(fd)
+
+    def _start_order(self, assignment: Assignment) -> dict[str, Any]:
+        """What makes a waiting init start its function."""
         start = {
             "environment": dict(assignment.environment),
             "command": assignment.command,
             "data_limit": self._data_limit(),
         }
-        found = await self._mounts(assignment)
-        order = {
+        return {
             "op": "assign",
-            "mounts": list(found),
-            "code": assignment.code,
-            "layers": assignment.layers,
-            "tmp_size": assignment.ephemeral_storage * MIB if self._means.disks is None else None,
             "fresh": assignment.command is not None,
             "data_limit": start["data_limit"],
             "extensions": self._extensions(assignment),
             "start": json.dumps(start),
         }
-        try:
-            return _launches(await self._order(order, tuple(found.values())))
-        finally:
-            for fd in found.values():
-                os.close(fd)
 
     def _extensions(self, assignment: Assignment) -> dict[str, Any] | None:
         """What external extensions are started with; None where there can be none."""
@@ -260,7 +271,7 @@ class NamespaceSandbox:
 
     async def restart(self) -> Sequence[Launch]:
         self.thaw()
-        return _launches(await self._order({"op": "restart"}))
+        return launches(await self._order({"op": "restart"}))
 
     async def stop_runtime(self) -> None:
         self.peak_memory()  # the last chance to look at the processes
@@ -302,6 +313,8 @@ class NamespaceSandbox:
         """Bytes: the sum of the resident high-water marks of the function's processes."""
         total = 0
         for pid in self._group.processes() or _descendants(_host_pid(self._pidfd)):
+            if pid == self._pid:  # the init of a container is in its group
+                continue
             with contextlib.suppress(OSError, ValueError, IndexError):
                 status = Path(f"/proc/{pid}/status").read_text()
                 total += int(status.split("VmHWM:")[1].split()[0]) * 1024
@@ -333,7 +346,11 @@ class NamespaceSandbox:
             os.close(pidfd)
         group, self._group = self._group, cgroups.NoGroup()
         await asyncio.get_running_loop().run_in_executor(self._means.removers, group.remove)
+        await self._give_back()
         self._released(self)
+
+    async def _give_back(self) -> None:
+        """What else a kind of sandbox holds."""
 
 
 async def _ended(pidfd: int) -> None:
@@ -349,7 +366,7 @@ async def _ended(pidfd: int) -> None:
         loop.remove_reader(pidfd)
 
 
-def _launches(answer: _Answer) -> list[Launch]:
+def launches(answer: _Answer) -> list[Launch]:
     message, outputs = answer
     found = message["extensions"]
     outputs = outputs or [-1] * len(found)

@@ -34,7 +34,8 @@ _DIRECTORIES = (
     "/var/runtime", "/var/tmp", "/opt/lib", "/var/task/lib",
 )  # fmt: skip
 # The dynamic loader remembers, from before the function is mounted, which of these exist: so they do.
-_RLIMITS = {  # as AWS sets them, but no core dumps: the kernel may hand those to a program of the host
+_ENTRYPOINT = "#!/bin/sh\n# AWS has this file in every environment; the runtime that it would start runs already.\n"
+RLIMITS = {  # as AWS sets them, but no core dumps: the kernel may hand those to a program of the host
     "RLIMIT_CORE": (0, 0),
     "RLIMIT_MEMLOCK": (65536, 65536),
     "RLIMIT_NOFILE": (1024, 1024),
@@ -81,6 +82,7 @@ def launch_plan(runtime: Runtime, directory: Path, trees: Path | None, *, user_n
             "/etc/hosts": "127.0.0.1 localhost\n127.0.0.1 sandbox.localdomain sandbox\n::1 localhost\n",
             "/etc/resolv.conf": "",
             "/etc/hostname": "169.254.0.1\n",
+            "/lambda-entrypoint.sh": _ENTRYPOINT,
         },
         "command": [*interpreter, f"{GUEST_INSIDE}/zygote.py"],
         "preloaded": preloaded,
@@ -90,6 +92,12 @@ def launch_plan(runtime: Runtime, directory: Path, trees: Path | None, *, user_n
             "LD_LIBRARY_PATH": f"/var/lang/lib:{_INTERPRETER}/lib",
         },
     }
+
+
+def container_command(plan: dict[str, Any]) -> tuple[str, ...]:
+    """The init of a container on the root of `plan`: it has no zygote, as an OCI runtime starts it."""
+    *interpreter, _zygote = plan["command"]
+    return (*interpreter, f"{GUEST_INSIDE}/container.py", *plan["preloaded"])
 
 
 def _own_interpreter() -> Path:
@@ -107,7 +115,7 @@ def common_plan(runtime: Runtime, *, user_namespace: bool) -> dict[str, Any]:
         "reserved": 0 if runtime.start is Start.FORK else _RESERVED,
         "user_namespace": user_namespace,
         "uid_map": f"{SANDBOX_UID} 0 1",
-        "rlimits": dict(_RLIMITS) if user_namespace else _RLIMITS | {"RLIMIT_NPROC": (1024, 1024)},
+        "rlimits": dict(RLIMITS) if user_namespace else RLIMITS | {"RLIMIT_NPROC": (1024, 1024)},
         "seccomp": seccomp.program(platform.machine()).hex(),
     }
 

@@ -16,12 +16,14 @@ from typing import Any
 from lambent.engine.guest import wire
 from lambent.engine.sandbox import SandboxError
 
-_LAUNCHER = Path(__file__).parent.parent / "guest" / "launcher.py"
 _BOOT_SECONDS = 20
 
 
 class Zygote:
     """Boots once per runtime; each `spawn` costs a fork."""
+
+    what = "the runtime's zygote"
+    launcher = Path(__file__).parent.parent / "guest" / "launcher.py"
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
@@ -31,7 +33,7 @@ class Zygote:
         self._ready: asyncio.Future[dict[str, Any]] | None = None
         self._outbox: deque[tuple[dict[str, Any], Sequence[int]]] = deque()
 
-    async def boot(self, plan: dict[str, Any], common: dict[str, Any]) -> None:
+    async def boot(self, plan: dict[str, Any], common: dict[str, Any] | None = None) -> None:
         """Start the process and wait until it can fork. SandboxError with what it printed when it cannot.
 
         `plan` is the launcher's, `common` what all that it will fork must know.
@@ -44,7 +46,7 @@ class Zygote:
         self._socket, self._ready = ours, loop.create_future()
         with theirs:
             self._process = subprocess.Popen(  # noqa: ASYNC220  returns as soon as the child runs
-                [sys._base_executable, "-I", "-S", "-B", str(_LAUNCHER), str(theirs.fileno())],  # type: ignore[attr-defined]
+                [sys._base_executable, "-I", "-S", "-B", str(self.launcher), str(theirs.fileno())],  # type: ignore[attr-defined]
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -58,8 +60,9 @@ class Zygote:
             await asyncio.wait_for(self._ready, _BOOT_SECONDS)
         except TimeoutError as error:
             self.stop()
-            raise SandboxError("the runtime's zygote did not start in 20 seconds") from error
-        wire.send(ours, common)
+            raise SandboxError(f"{self.what} did not start in {_BOOT_SECONDS} seconds") from error
+        if common is not None:
+            wire.send(ours, common)
 
     def _read(self) -> None:
         assert self._socket is not None
@@ -82,7 +85,7 @@ class Zygote:
             for fd in fds:
                 os.close(fd)
         elif message["op"] == "failed":
-            waiter.set_exception(SandboxError(f"the runtime's zygote cannot fork: {message['reason']}"))
+            waiter.set_exception(SandboxError(f"{self.what} cannot {message['order']}: {message['reason']}"))
         else:
             waiter.set_result((message, fds))
 
@@ -93,7 +96,7 @@ class Zygote:
             with self._process.stderr as stderr:
                 text = stderr.read().decode(errors="replace").strip()
             self._process.wait()
-        error = SandboxError(f"the runtime's zygote ended: {text or 'no message'}")
+        error = SandboxError(f"{self.what} ended: {text or 'no message'}")
         for waiter in (self._ready, *self._asking.values()):
             if waiter is not None and not waiter.done():
                 waiter.set_exception(error)
@@ -112,14 +115,19 @@ class Zygote:
 
     async def spawn(self, plan: dict[str, Any], files: Sequence[tuple[str, int]]) -> tuple[int, int, socket.socket]:
         """(pid, pidfd, listener of its Runtime API) of a new init. `files` are descriptors for it, with their use."""
+        order = {"op": "spawn", "plan": plan, "files": [name for name, _fd in files]}
+        answer, [pidfd, listener] = await self.ask(order, [fd for _name, fd in files])
+        return answer["pid"], pidfd, socket.socket(fileno=listener)
+
+    async def ask(self, order: dict[str, Any], fds: Sequence[int] = ()) -> tuple[dict[str, Any], list[int]]:
+        """The answer to `order` and the descriptors that came with it. SandboxError when it cannot be done."""
         if self._socket is None:
-            raise SandboxError("the runtime's zygote is not running")
+            raise SandboxError(f"{self.what} is not running")
         number = next(self._numbers)
         answer = self._asking[number] = asyncio.get_running_loop().create_future()
-        message = {"op": "spawn", "id": number, "plan": plan, "files": [name for name, _fd in files]}
-        self._send(message, [fd for _name, fd in files])
-        message, [pidfd, listener] = await answer
-        return message["pid"], pidfd, socket.socket(fileno=listener)
+        self._send({**order, "id": number}, fds)
+        message, received = await answer
+        return message, received
 
     def forget(self, pid: int) -> None:
         """This init has ended: nothing has to be thawed should the server die."""

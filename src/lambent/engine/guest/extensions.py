@@ -29,7 +29,7 @@ class Extensions:
             return [dict(why, name=name) for name in names[: LIMIT + 1]], []
         started = [self.fork(name, environment, data_limit) for name in names]
         return [dict(read_all(reporter), name=name) for name, reporter, _output in started], [
-            output for _name, _reporter, output in started
+            output for _name, _reporter, output in started if output is not None
         ]
 
     def find(self):
@@ -40,8 +40,7 @@ class Extensions:
         return sorted(entries)
 
     def fork(self, name, environment, data_limit):
-        output, writer = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(output, False)
+        output, writer = self.open_output()
         reporter, report = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
@@ -50,6 +49,12 @@ class Extensions:
         os.close(report)
         self.names[pid] = name
         return printable(name), reporter, output
+
+    def open_output(self):
+        """(the server's end, the extension's): where an extension writes to."""
+        output, writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(output, False)
+        return output, writer
 
     def become(self, name, output, report, environment, data_limit):
         """Execute the extension; `report` closes when that has worked, or tells why it has not. Never returns."""

@@ -75,9 +75,9 @@ def make_devices(root):
     os.symlink("/proc/self/fd/2", root + "/dev/stderr")
 
 
-def build(plan):
+def lay_out(plan):
+    """The read-only part of a runtime's root, at `plan["root"]`: what every function of that runtime sees."""
     root = plan["root"]
-    sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
     sc.mount("lambent", root, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, "mode=0755,size=64m")
     for directory in plan["directories"]:
         os.makedirs(root + directory, exist_ok=True)
@@ -87,6 +87,14 @@ def build(plan):
         touch(root + target)
         with open(root + target, "w") as file:
             file.write(text)
+        if text.startswith("#!"):
+            os.chmod(root + target, 0o755)
+
+
+def build(plan):
+    root = plan["root"]
+    sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
+    lay_out(plan)
     make_devices(root)
     if plan["user_namespace"]:
         sc.mount("proc", root + "/proc", "proc", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC)
@@ -124,4 +132,5 @@ def main():
     os.execve(command[0], command, plan["environment"])
 
 
-main()
+if __name__ == "__main__":
+    main()

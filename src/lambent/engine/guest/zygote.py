@@ -67,7 +67,7 @@ class Zygote:
     def spawn(self, message, fds):
         """Answer with the pidfd of a new init and the Runtime API's socket in its network namespace, or why not."""
         files = environment.Files(message["files"], fds)
-        answer, sent = {"op": "failed", "id": message["id"]}, []
+        answer, sent = {"op": "failed", "order": "fork", "id": message["id"]}, []
         try:
             pid, sent = self.fork(files, message["plan"])
             answer = {"op": "spawned", "id": message["id"], "pid": pid}
@@ -87,7 +87,7 @@ class Zygote:
         sc.unshare(EVERY)
         try:
             listener = environment.listen(self.plan["runtime_api"])
-            pid = sc.fork()
+            pid = os.fork()
             if pid == 0:
                 self.become_init(files, {**self.plan, **plan})
         finally:
