@@ -52,7 +52,9 @@ class NamespaceDriver:
             disks=None if self._no_disks else disks.Disks(directory / "disks"),
             mounts=None if mounts.available(trees) else mounts.Mounts(trees),
         )
-        self._pools: dict[str, Stems] = {}
+        self._pools: dict[str, tuple[Runtime, Stems]] = {}
+        self._retired: list[Stems] = []
+        self._draining: set[asyncio.Task[None]] = set()
         self._slots = itertools.count()
         self._sandboxes: set[NamespaceSandbox] = set()
 
@@ -88,11 +90,26 @@ class NamespaceDriver:
         return sandbox
 
     def _pool(self, runtime: Runtime) -> Stems:
-        if runtime.name not in self._pools:
+        """The pool of exactly this runtime: one that was installed anew has a pool of its own."""
+        known, pool = self._pools.get(runtime.name, (None, None))
+        if pool is None or known is not runtime:
+            if pool is not None:
+                self._retire(pool)
             common = root.common_plan(runtime, user_namespace=self._means.user_namespace)
             plan, make = functools.partial(self._plan, runtime), self._make
-            self._pools[runtime.name] = Stems(runtime.name, self._stems_per_runtime, plan, common, make)
-        return self._pools[runtime.name]
+            pool = Stems(runtime.name, self._stems_per_runtime, plan, common, make)
+            self._pools[runtime.name] = runtime, pool
+        return pool
+
+    def _retire(self, pool: Stems) -> None:
+        """Let a pool make and hand out no more. Its zygote guards the sandboxes that still run."""
+        self._retired.append(pool)
+        task = asyncio.get_running_loop().create_task(pool.drain())
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
+
+    def _every_pool(self) -> list[Stems]:
+        return [*(pool for _runtime, pool in self._pools.values()), *self._retired]
 
     async def warm(self, runtime: Runtime) -> None:
         await self._pool(runtime).warm()
@@ -101,10 +118,11 @@ class NamespaceDriver:
         return await self._pool(runtime).take()
 
     async def stop(self) -> None:
-        for pool in self._pools.values():
+        for pool in self._every_pool():
             await pool.stop()
+        await asyncio.gather(*self._draining, return_exceptions=True)
         await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes)))
-        for pool in self._pools.values():
+        for pool in self._every_pool():
             pool.stop_zygote()
         await asyncio.to_thread(self._means.groups.stop)
         for threads in (self._means.makers, self._means.removers):

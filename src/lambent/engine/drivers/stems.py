@@ -95,6 +95,12 @@ class Stems:
             self._refill.cancel()
             await asyncio.gather(self._refill, return_exceptions=True)
 
+    async def drain(self) -> None:
+        """Stop, and let go of what waits."""
+        await self.stop()
+        while self._waiting:
+            await self._waiting.popleft().destroy()
+
     def stop_zygote(self) -> None:
         if self._zygote is not None:
             self._zygote.stop()

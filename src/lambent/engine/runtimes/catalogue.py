@@ -30,6 +30,22 @@ class Row:
     install: str | None  # the command that brings it
 
 
+Marks = tuple[tuple[int, int] | None, ...]
+
+
+def _marks(runtime: Runtime) -> Marks:
+    """What tells the files of a runtime from those that may take their place; None for one that is gone."""
+    return tuple(_mark(path) for path, _inside in runtime.binds)
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class Runtimes:
     """Every runtime that Lambent knows how to run, and which of them are here."""
 
@@ -39,7 +55,7 @@ class Runtimes:
         """`directory` is where the command `install` puts things."""
         self._directory = directory
         self._install = install
-        self._found: dict[str, Runtime] = {}
+        self._found: dict[str, tuple[Runtime, Marks]] = {}
 
     @property
     def available(self) -> Mapping[str, Runtime]:
@@ -49,15 +65,17 @@ class Runtimes:
 
     def find(self, name: str) -> Runtime | Missing:
         """The runtime called `name` ("python3.12"), or why it is not here. May start an interpreter: blocks."""
-        kept = self._found.get(name)
-        if kept is not None and all(path.exists() for path, _inside in kept.binds):
-            return kept
+        if name in self._found:
+            kept, marks = self._found[name]
+            if _marks(kept) == marks:
+                return kept
+            del self._found[name]  # removed, or replaced by another build: its directory is not the same any more
         family = next((family for family in _FAMILIES if name in family.NAMES), None)
         if family is None:
             return Missing(name, f"Lambent does not run {name} yet", None)
         runtime: Runtime | Missing = family.find(name, self._directory)
         if isinstance(runtime, Runtime):
-            self._found[name] = runtime
+            self._found[name] = runtime, _marks(runtime)
         elif runtime.lacking:
             runtime = replace(runtime, remedy=f"{self._install} {name}")
         return runtime

@@ -57,6 +57,19 @@ def test_a_runtime_appears_and_goes_without_a_new_start(tmp_path: Path) -> None:
     assert isinstance(runtimes.find("nodejs22.x"), Missing)
 
 
+def test_a_runtime_that_was_installed_anew_is_another(tmp_path: Path) -> None:
+    runtimes = Runtimes(tmp_path)
+    fake_node(tmp_path, "22.1.0")
+    with_client(tmp_path, 3)
+    first = runtimes.find("nodejs22.x")
+    (tmp_path / "node-22").rename(tmp_path / "old")
+    fake_node(tmp_path, "22.2.0")
+    second = runtimes.find("nodejs22.x")
+    assert isinstance(first, Runtime)
+    assert isinstance(second, Runtime)
+    assert (first.version, second.version) == ("22.1.0", "22.2.0")
+
+
 def test_an_interpreter_of_another_version_is_passed_over(tmp_path: Path) -> None:
     fake_node(tmp_path, "24.1.0").parent.parent.rename(tmp_path / "node-22")
     with_client(tmp_path, 3)
