@@ -108,14 +108,13 @@ def _prepare(installation: Installation, runtime: Runtime) -> None:
 def _remove(name: str, directory: Path) -> dict[str, Any]:
     """Take away what was installed for one runtime and no other one needs."""
     installation = Installation(directory)
-    others = [other for other in Runtimes(directory).available if other != name]
-    needed = {component.name for other in others for component in components(other)}
+    parts = components(name)
+    others = [components(other) for other in Runtimes(directory).available]
+    needed = {component.name for other in others if other != parts for component in other}  # java17.al2023 is java17
     removed = [
-        component.summary
-        for component in components(name)
-        if component.name not in needed and installation.remove(component.name)
+        component.summary for component in parts if component.name not in needed and installation.remove(component.name)
     ]
-    installation.remove(f"{name}-archive")
+    installation.remove(f"{name.removesuffix('.al2023')}-archive")
     found = Runtimes(directory).find(name)
     kept = isinstance(found, Runtime)  # it is this machine's own
     if kept and isinstance(found, Runtime):

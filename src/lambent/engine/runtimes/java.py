@@ -11,7 +11,7 @@ from pathlib import Path
 from lambent.engine.runtimes.packages import JAVA_CLIENT, JDKS, Component
 from lambent.engine.runtimes.runtime import LIBRARIES, SEARCH, Missing, Runtime, Start
 
-NAMES = tuple(f"java{major}" for major in JDKS)
+NAMES = (*(f"java{major}" for major in JDKS), "java11.al2023", "java17.al2023")
 ARCHIVE = "classes.jsa"  # of its component: the classes that every function loads, ready to be mapped
 
 NATIVE = "libaws-lambda-jni.so"  # AWS's client would unpack it into /tmp at each start
@@ -30,12 +30,12 @@ _HEAP = 0.85  # of the function's memory, as AWS sets it
 
 
 def major_of(name: str) -> int:
-    return int(name.removeprefix("java"))
+    return int(name.removeprefix("java").removesuffix(".al2023"))
 
 
 def archive_name(name: str) -> str:
     """The component that holds the class archive of this runtime."""
-    return f"{name}-archive"
+    return f"java{major_of(name)}-archive"
 
 
 def components(name: str) -> tuple[Component, ...]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lambent.control import runtimes as control
-from lambent.engine.runtimes import Missing, Runtime, Runtimes, components, node
+from lambent.engine.runtimes import Missing, Runtime, Runtimes, components, java, node
 from lambent.engine.runtimes.packages import NPM, Component
 
 
@@ -90,6 +90,11 @@ def test_os_only_runtimes_are_always_there() -> None:
 
 def all_components() -> list[Component]:
     return [NPM, *(component for name in Runtimes.names for component in components(name))]
+
+
+def test_both_names_of_a_java_are_one() -> None:
+    assert components("java17.al2023") == components("java17")
+    assert java.archive_name("java17.al2023") == java.archive_name("java17") == "java17-archive"
 
 
 def test_packages_are_pinned_for_both_machines() -> None:
