@@ -58,10 +58,9 @@ def published(lambda_client: Any, name: str) -> Any:
 def test_a_reservation_limits_and_nothing_stops_the_function(lambda_client: Any, name: str) -> None:
     create(lambda_client, name, CODE, Timeout=30)
     lambda_client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        running = pool.submit(invoke, lambda_client, name, 1)
-        assert eventually(lambda: _is_throttled(lambda_client, name))
-        assert running.result()[0]["kind"] == "on-demand"
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        reasons = list(pool.map(lambda _: _reason(lambda_client, name, 3), range(4)))
+    assert set(reasons) == {None, "ReservedFunctionConcurrentInvocationLimitExceeded"}
     invoke(lambda_client, name)
     lambda_client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
     assert throttled(lambda_client, name) == "ReservedFunctionConcurrentInvocationLimitExceeded"
@@ -69,12 +68,13 @@ def test_a_reservation_limits_and_nothing_stops_the_function(lambda_client: Any,
     invoke(lambda_client, name)
 
 
-def _is_throttled(client: Any, name: str) -> bool:
+def _reason(client: Any, name: str, payload: Any) -> str | None:
+    """Why an invocation was refused; None when it ran."""
     try:
-        invoke(client, name)
+        invoke(client, name, payload)
     except botocore.exceptions.ClientError as error:
-        return error.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
-    return False
+        return str(error.response["Reason"])
+    return None
 
 
 def test_provisioned_environments_take_invocations_and_the_rest_spills_over(published: Any, name: str) -> None:

@@ -146,7 +146,7 @@ class Invoker:
             fleet = self._fleets.get(name)
             if fleet is not None and invocation in fleet.waiting:
                 fleet.waiting.remove(invocation)
-                self._settle(fleet)
+                self.settle(fleet)
 
     def retire(self, key: FunctionKey, serving: Iterable[Function]) -> None:
         """End the environments of `key` that run none of `serving`; those at work end after their answer."""
@@ -197,10 +197,10 @@ class Invoker:
         if not fleet.waiting:
             return None
         invocation = fleet.waiting.popleft()
-        self._settle(fleet)
+        self.settle(fleet)
         return invocation
 
-    def _settle(self, fleet: Fleet) -> None:
+    def settle(self, fleet: Fleet) -> None:
         """Forget about a function that nothing waits for, and wholly about one that has no environment either."""
         if not fleet.waiting:
             self._turns.remove(fleet.account, fleet.identity)
@@ -296,10 +296,7 @@ class Invoker:
             slot.task = None
         slot.failure = error or failure
         if error is None and failure is None:
-            if slot.standing is Standing.SNAPSHOT and slot.fleet.waiting:
-                self.restore_slot(slot)
-            elif slot.standing is Standing.SNAPSHOT:
-                self.spares.refill(slot.fleet)
+            self._started(slot)
             return  # otherwise the environment has parked and taken what waits
         if slot.fleet.kept:
             slot.fleet.failures += 1
@@ -315,6 +312,20 @@ class Invoker:
         else:
             self._end(slot)
         self._provide()
+
+    def _started(self, slot: Slot) -> None:
+        """The init phase has succeeded; what has happened to the environment since then is looked at now."""
+        environment = slot.environment
+        if slot.id not in self._slots or environment is None:
+            return
+        if slot.retired and slot.standing in (Standing.IDLE, Standing.SNAPSHOT):
+            self._end(slot)
+        elif environment.state is State.STALE:
+            self._changed(slot, environment)
+        elif slot.standing is Standing.SNAPSHOT and slot.fleet.waiting:
+            self.restore_slot(slot)
+        elif slot.standing is Standing.SNAPSHOT:
+            self.spares.refill(slot.fleet)
 
     async def _bring_up(self, slot: Slot) -> Outcome | None:
         """How the init phase failed, if it did. A sandbox that dies before it has begun is replaced once."""
@@ -499,7 +510,7 @@ class Invoker:
         slot.fleet.remove(slot)
         if slot.fleet.kept and not self._stopping:
             self.held.lost(slot.fleet)
-        self._settle(slot.fleet)
+        self.settle(slot.fleet)
         if slot.environment is not None:
             task = asyncio.get_running_loop().create_task(slot.environment.destroy())
             self._ending[task] = slot.function.digests
@@ -523,14 +534,14 @@ class Invoker:
             self._end(slot)
 
     def _relieve(self) -> None:
-        """End idle environments when the machine runs short of memory."""
+        """End idle environments, then those that wait to be restored, when the machine runs short of memory."""
         reading = self._read_memory()
         if not eviction.pressed(reading):
             return
         candidates = [
             eviction.Candidate(slot.id, slot.fleet.identity, slot.environment.peak_memory())
-            for slot in self._resting
-            if slot.environment is not None
+            for slot in itertools.chain(self._resting, self._snapshots())
+            if slot.environment is not None and not slot.fleet.making
         ]
         for name in eviction.victims(candidates, reading):
             self._end(self._slots[name])

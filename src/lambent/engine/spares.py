@@ -26,6 +26,7 @@ class Yard(Protocol):
     def begin(self, fleet: Fleet) -> Slot: ...
     def restore_slot(self, slot: Slot) -> None: ...
     def retire_slot(self, slot: Slot) -> None: ...
+    def settle(self, fleet: Fleet) -> None: ...
 
 
 def snap_started(function: Function) -> bool:
@@ -64,8 +65,10 @@ class Spares:
         """The version cannot be served, or is gone."""
         fleet = self._yard.fleet(function)
         fleet.making = False
+        fleet.gone = True
         for slot in fleet.every():
             self._yard.retire_slot(slot)
+        self._yard.settle(fleet)
 
     def use(self, fleet: Fleet) -> bool:
         """Have a waiting one go on for an invocation that waits; False when there is none."""
