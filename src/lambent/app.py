@@ -22,7 +22,7 @@ from lambent.base.jobs import Jobs
 from lambent.base.lockfile import DirectoryInUse, DirectoryLock
 from lambent.base.trees import Trees
 from lambent.config import Config, ConfigError, root_key
-from lambent.control import alias_store, concurrency_store, layer_store
+from lambent.control import alias_store, concurrency_store, layer_store, plaintext
 from lambent.control import resources as resources_module
 from lambent.control import store as store_module
 from lambent.control.alias_store import AliasStore
@@ -38,7 +38,9 @@ from lambent.control.links import PREFIX
 from lambent.control.operations import register
 from lambent.control.orphans import Orphans
 from lambent.control.permissions import Permissions
+from lambent.control.plaintext import seal_what_is_readable
 from lambent.control.records import Function, FunctionKey
+from lambent.control.secrets import Revealing, Secrets
 from lambent.control.store import PREPARE, FunctionStore
 from lambent.control.versions import Versions
 from lambent.endpoints import Endpoints
@@ -63,7 +65,7 @@ from lambent.services.kms.root import RootKeyError, from_file
 from lambent.services.kms.service import Kms
 from lambent.wire import models
 from lambent.wire.gateway import Gateway
-from lambent.wire.operations import Operations
+from lambent.wire.operations import Client, Operations
 from lambent.wire.sigv4 import DEFAULT_ACCOUNT, Accounts
 
 _log = logging.getLogger("lambent")
@@ -112,11 +114,18 @@ class App:
         self._on_stop(lambda: _call(lock.release))
         db = SqliteDatabase(data / "lambent.db")
         self._on_stop(db.close)
-        modules = (jobs_module, store_module, resources_module, layer_store, alias_store, concurrency_store, kms_store)
+        stores = (store_module, resources_module, layer_store, alias_store, concurrency_store)
+        modules = (jobs_module, *stores, kms_store, plaintext)
         await migrate(db, [*(step for module in modules for step in module.MIGRATIONS), *ECR_MIGRATIONS])
         blobs = LocalBlobs(data / "blobs")
         trees = await asyncio.to_thread(Trees, data / "trees")
         self._on_stop(trees.close)
+        operations = Operations()
+        kms = Kms(db, self._clock, await asyncio.to_thread(_root_key, config, data / "root.key"))
+        await kms.start()
+        kms.register(operations)
+        variables = Secrets(Client(operations, self._clock))
+        await seal_what_is_readable(db, variables)
         jobs = Jobs(db, self._clock)
         store = FunctionStore(db, jobs, self._clock)
         await store.load()
@@ -125,8 +134,6 @@ class App:
         aliases = AliasStore(db, self._clock)
         await aliases.load()
         store.on_remove(aliases.let_go)
-        kms = Kms(db, self._clock, await asyncio.to_thread(_root_key, config, data / "root.key"))
-        await kms.start()
         permissions = Permissions(db, store, aliases)
         concurrency = ConcurrencyStore(db, jobs, self._clock)
         await concurrency.load()
@@ -143,6 +150,7 @@ class App:
             self._clock,
             logs,
             self._credentials,
+            variables=variables.open,
             budget=config.max_environments,
             idle_seconds=config.idle_timeout,
             leases=Leases(concurrency),
@@ -172,7 +180,7 @@ class App:
         attachments = Attachments(layers, layer_versions, orphans, trees)
         signing = CodeSigning(db, store, self._clock)
         functions = Functions(
-            store, aliases, concurrency, attachments, signing, blobs, trees, orphans, self._clock, key
+            store, aliases, concurrency, attachments, signing, variables, blobs, trees, orphans, self._clock, key
         )
         await jobs.start()
         self._on_stop(jobs.stop)
@@ -182,8 +190,8 @@ class App:
         async def code_size(account: str, region: str) -> int:
             return store.code_size(account, region) + await layer_versions.code_size(account, region)
 
-        operations = Operations()
-        functions.register(operations)
+        revealing = Revealing(operations, variables)
+        functions.register(revealing)
         layers.register(operations)
         register(operations, db, store, aliases, signing, self._clock)
         PolicySimulator().register(operations)
@@ -192,10 +200,9 @@ class App:
         ecr.register(operations)
         ecr.start()
         self._on_stop(ecr.stop)
-        Versions(store).register(operations)
+        Versions(store).register(revealing)
         Aliases(store, aliases, self._clock).register(operations)
         permissions.register(operations)
-        kms.register(operations)
         Concurrency(store, aliases, concurrency, self._clock, code_size, provisioner.allocated).register(operations)
         Invocations(store, aliases, invoker, self._clock).register(operations)
         gateway = Gateway(operations, self._clock, self._accounts, config.region)
@@ -248,10 +255,11 @@ class App:
         return f"http://{host}:{server.port}"
 
     def _warm(self, store: FunctionStore, preparer: Preparer, runtimes: Runtimes) -> None:
-        """Get ready for the functions that are there, and load Lambda's model before the first request needs it."""
+        """Get ready for the functions that are there, and load models before the first request needs them."""
 
         async def warm() -> None:
-            await asyncio.to_thread(models.service, "lambda")
+            for service in ("lambda", "kms"):  # KMS opens the environment variables of the first functions that run
+                await asyncio.to_thread(models.service, service)
             for name in store.runtimes():
                 runtime = await asyncio.to_thread(runtimes.find, name)
                 if not isinstance(runtime, Missing):

@@ -174,6 +174,17 @@ async def test_a_write_that_waits_when_its_caller_is_cancelled_never_runs(db):
     assert await keys(db) == ["first"]
 
 
+async def test_what_was_deleted_is_in_no_file_after_a_scrub(db, tmp_path):
+    secret = b"a secret that was here"
+    await db.write(lambda c: c.execute("CREATE TABLE secrets (text TEXT)"))
+    await db.write(lambda c: c.execute("INSERT INTO secrets VALUES (?)", (secret.decode(),)))
+    await db.write(lambda c: c.execute("DELETE FROM secrets"))
+    await db.write(lambda c: c.execute("INSERT INTO secrets VALUES ('kept')"))
+    await db.scrub()
+    assert await db.read(lambda c: c.execute("SELECT text FROM secrets")) == [("kept",)]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and secret in path.read_bytes()]
+
+
 async def test_after_close_every_call_is_refused(db):
     pending = [asyncio.create_task(db.write(insert(f"k{n}"))) for n in range(5)]
     await asyncio.sleep(0)

@@ -54,6 +54,9 @@ class Database(Protocol):
         decided (withdrawn, rolled back or durable) before the cancellation goes on.
         """
 
+    async def scrub(self) -> None:
+        """Write everything anew: nothing that was overwritten or deleted is left in any file. At start only."""
+
     async def close(self) -> None:
         """Finish the writes under way. Later calls raise DatabaseError."""
 
@@ -179,6 +182,18 @@ class SqliteDatabase:
             if not item.claim():
                 await _decided(item.future)
             raise
+
+    async def scrub(self) -> None:
+        self._refuse_closed()
+        await asyncio.get_running_loop().run_in_executor(None, self._scrub)
+
+    def _scrub(self) -> None:
+        connection = SqliteConnection(self._path)
+        try:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            connection.close()
 
     def _refuse_closed(self) -> None:
         if self._closing is not None:

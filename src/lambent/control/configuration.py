@@ -54,7 +54,7 @@ def summarize(function: Function, qualifier: str | None = None) -> dict[str, Any
         "LoggingConfig": _logging(function.logging),
     }
     if function.environment is not None:
-        shown["Environment"] = {"Variables": dict(function.environment)}
+        shown["Environment"] = function.environment  # sealed: `Secrets.reveal` shows what is in it
     if function.layers:
         shown["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.code_size} for layer in function.layers]
     if function.vpc_config is not None:

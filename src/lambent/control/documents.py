@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from lambent.base.db import DatabaseError
-from lambent.control.records import Function, FunctionKey, Layer, LoggingConfig
+from lambent.control.records import Function, FunctionKey, Layer, LoggingConfig, SealedVariables
 
 
 def to_document(function: Function) -> str:
@@ -21,7 +21,9 @@ def from_document(document: str) -> Function:
         key = FunctionKey(**members.pop("key"))
         logging = LoggingConfig(**members.pop("logging"))
         layers = tuple(Layer(**layer) for layer in members.pop("layers", ()))
-        return Function(key=key, logging=logging, layers=layers, **members)
+        sealed = members.pop("environment", None)
+        environment = SealedVariables(**sealed) if sealed is not None else None
+        return Function(key=key, logging=logging, layers=layers, environment=environment, **members)
     except (KeyError, TypeError) as error:
         message = f"the database holds a function that this version of Lambent cannot read ({error})"
         raise DatabaseError(message) from error

@@ -21,6 +21,7 @@ from lambent.control.configuration import describe, summarize, timestamp
 from lambent.control.links import CodeLinks
 from lambent.control.orphans import Orphans
 from lambent.control.records import LATEST, Function, FunctionKey, LoggingConfig
+from lambent.control.secrets import Secrets
 from lambent.control.store import FunctionStore, already_exists, not_found, refuse_update
 from lambent.wire.operations import Context, Operations, Parameters
 
@@ -41,6 +42,7 @@ class Functions:
         concurrency: ConcurrencyStore,
         attachments: Attachments,
         signing: CodeSigning,
+        secrets: Secrets,
         blobs: Blobs,
         trees: Trees,
         orphans: Orphans,
@@ -54,6 +56,7 @@ class Functions:
         self._attachments = attachments
         self._code = Code(blobs, trees, orphans)
         self._signing = signing
+        self._secrets = secrets
         self._links = CodeLinks(blobs, clock, key)
         self._clock = clock
 
@@ -94,7 +97,8 @@ class Functions:
         async with layers as held, self._code.stored(archive) as package:
             await self._attachments.refuse_size(package.digest, held)
             publish = parameters.get("Publish", False)
-            function = _with_code(replace(function, layers=held), package)
+            environment = await self._secrets.choose(key, parameters, None)
+            function = _with_code(replace(function, layers=held, environment=environment), package)
             made = await self._store.create(function, publish=publish, also=choose)
             return describe(made) | {"FunctionArn": key.arn()}  # unqualified even when it is a version's
 
@@ -191,21 +195,23 @@ class Functions:
             await self._signing.check_deployment(context, key)
         now = timestamp(self._clock.now())
 
-        def change(current: Function) -> Function:
-            return replace(settings.apply(parameters, current), last_modified=now)
-
-        if "Layers" not in parameters:
-            return describe(await self._store.replace(key, change, parameters.get("RevisionId")))
+        expected = parameters.get("RevisionId")
         function = await self._store.get(key)
         if function is None:
             raise not_found(key)
-        async with self._attachments.held(context.caller, parameters["Layers"]) as held:
-            await self._attachments.refuse_size(function.code_digest, held)
+        refuse_update(function, expected)
+        further: dict[str, Any] = {"last_modified": now}
+        async with self._attachments.held(context.caller, parameters.get("Layers", ())) as held:
+            if "Layers" in parameters:
+                await self._attachments.refuse_size(function.code_digest, held)
+                further["layers"] = held
+            if (environment := await self._secrets.choose(key, parameters, function)) is not None:
+                further["environment"] = environment
 
-            def change_all(current: Function) -> Function:
-                return replace(change(current), layers=held)
+            def change(current: Function) -> Function:
+                return replace(settings.apply(parameters, current), **further)
 
-            return describe(await self._store.replace(key, change_all, parameters.get("RevisionId")))
+            return describe(await self._store.replace(key, change, expected))
 
     async def delete_function(self, context: Context, parameters: Parameters) -> Answer:
         """Without a qualifier all of it. Deleting a version that is not there succeeds, as on AWS."""

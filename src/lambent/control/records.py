@@ -84,6 +84,16 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedVariables:
+    """Environment variables as records keep them, which nobody can read without the KMS key: see `secrets`."""
+
+    key: str  # the ARN of the KMS key; "" when there are no variables
+    data_key: str  # base64: KMS's ciphertext of the key that `text` is sealed with
+    text: str  # base64: the variables as JSON, sealed
+    format: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """One version of a function: its configuration, the identity of its code, and where it stands."""
 
@@ -102,7 +112,7 @@ class Function:
     ephemeral_storage: int = 512  # MiB of /tmp
     architecture: str = "x86_64"
     package_type: str = "Zip"
-    environment: Mapping[str, str] | None = None  # None: Environment was never sent
+    environment: SealedVariables | None = None  # None: Environment was never sent
     logging: LoggingConfig = LoggingConfig("Text", "")
     tracing_mode: str = "PassThrough"
     snap_start: str = "None"  # or "PublishedVersions"

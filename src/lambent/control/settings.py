@@ -113,8 +113,6 @@ def apply(parameters: Mapping[str, Any], function: Function) -> Function:
         "Runtime": "runtime",
     }
     changes: dict[str, Any] = {field: parameters[name] for name, field in simple.items() if name in parameters}
-    if "Environment" in parameters:
-        changes["environment"] = dict(parameters["Environment"].get("Variables", {}))
     if parameters.get("EphemeralStorage"):
         changes["ephemeral_storage"] = parameters["EphemeralStorage"]["Size"]
     if parameters.get("Architectures"):

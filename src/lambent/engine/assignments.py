@@ -13,9 +13,15 @@ from lambent.engine.variables import environment, extension_environment
 
 
 def assignment_of(
-    function: Function, runtime: Runtime, log_stream: str, credentials: Mapping[str, str], initialization: str
+    function: Function,
+    runtime: Runtime,
+    log_stream: str,
+    credentials: Mapping[str, str],
+    initialization: str,
+    own: Mapping[str, str] | None = None,
 ) -> Assignment:
-    variables = environment(function, runtime, log_stream, credentials, initialization)
+    """`own` are the function's own environment variables."""
+    variables = environment(function, runtime, log_stream, credentials, initialization, own)
     return Assignment(
         code=function.code_digest,
         layers=tuple(layer.digest for layer in function.layers),

@@ -87,11 +87,12 @@ class Environment:
         write_log: Callable[[str], None],
         credentials: Mapping[str, str],
         changed: Changed,
+        variables: Mapping[str, str] | None = None,
         allowance: Allowance | None = None,
         initialization: str = "on-demand",
         renew: Callable[[], Mapping[str, str]] | None = None,
     ) -> None:
-        """`changed` is called on the loop after every change of state.
+        """`variables` are the function's own; `changed` is called on the loop after every change of state.
 
         `allowance` bounds the telemetry that all environments of a server hold back together. `initialization` is
         what AWS_LAMBDA_INITIALIZATION_TYPE says. `renew` gives fresh credentials to an environment that is restored.
@@ -105,6 +106,7 @@ class Environment:
         self._sandbox = sandbox
         self._clock = clock
         self._write_log = write_log
+        self._variables = variables
         self._credentials = credentials
         self._changed = changed
         self._initialization = initialization
@@ -173,7 +175,9 @@ class Environment:
         await self._api.start_on(self._sandbox.listener)
         snapshot = self._initialization == SNAP_START
         credentials = {"AWS_CONTAINER_AUTHORIZATION_TOKEN": self._token} if snapshot else self._credentials
-        assignment = assignment_of(self.function, self.runtime, self.log_stream, credentials, self._initialization)
+        assignment = assignment_of(
+            self.function, self.runtime, self.log_stream, credentials, self._initialization, self._variables
+        )
         ahead = self._initialization != "on-demand"  # nobody waits for it
         seconds = max(AHEAD_SECONDS, self.function.timeout) if ahead else INIT_SECONDS
         return await self._initialise("init", seconds, lambda: self._sandbox.assign(assignment))

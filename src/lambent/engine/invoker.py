@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from lambent.base import memory
@@ -47,6 +47,12 @@ _STANDINGS = {
 }
 
 Credentials = Callable[[Function], Mapping[str, str]]
+Variables = Callable[[Function], Awaitable[Mapping[str, str]]]
+"""Opens a function's own environment variables. Raises AwsError, which then answers the invocation."""
+
+
+async def _no_variables(function: Function) -> Mapping[str, str]:
+    return {}
 
 
 class Invoker:
@@ -63,17 +69,20 @@ class Invoker:
         budget: int,
         idle_seconds: float,
         spares: int = 1,
+        variables: Variables | None = None,
         leases: Leases | None = None,
         read_memory: Callable[[], memory.Reading] = memory.read,
     ) -> None:
         """At most `budget` environments exist at once; one that is idle for `idle_seconds` ends.
 
         `spares` initialised environments of each version with SnapStart wait to be restored.
+        `variables` opens a function's own environment variables whenever an environment starts.
         """
         self._driver = driver
         self._runtimes = runtimes
         self._clock = clock
         self._logs = logs
+        self._variables = variables or _no_variables
         self._credentials = credentials
         self._budget = budget
         self._idle_seconds = idle_seconds
@@ -345,6 +354,7 @@ class Invoker:
         function = slot.function
         try:
             runtime = await self._runtime(function.runtime)
+            variables = await self._variables(function)
             sandbox = await self._driver.acquire(runtime)
         finally:
             self._creating[function.runtime] -= 1
@@ -359,6 +369,7 @@ class Invoker:
             self._clock,
             log_stream=stream,
             write_log=self._logs.writer(key.account, key.region, function.logging.log_group, stream),
+            variables=variables,
             credentials=self._credentials(function),
             initialization=_initialization(slot.fleet),
             renew=lambda: self._credentials(function),

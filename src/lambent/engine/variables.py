@@ -17,8 +17,9 @@ def environment(
     log_stream: str,
     credentials: Mapping[str, str],
     initialization: str = "on-demand",
+    own: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """All variables of an environment. The function's own come first: the platform's win over them.
+    """All variables of an environment. The function's `own` come first: the platform's win over them.
 
     Source: the recorded environments of initialised functions, and the precedence of the runtime interface emulator
     (customer < platform-unreserved < credentials < runtime < platform).
@@ -30,7 +31,7 @@ def environment(
         "_AWS_XRAY_DAEMON_PORT": "2000",
     }
     variables |= runtime.variables
-    variables |= function.environment or {}
+    variables |= own or {}
     variables |= credentials
     variables |= {
         "_HANDLER": function.handler,

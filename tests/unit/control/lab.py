@@ -13,7 +13,7 @@ from lambent.base.blobs import Blobs, LocalBlobs
 from lambent.base.db import SqliteDatabase, migrate
 from lambent.base.jobs import Job, Jobs
 from lambent.base.trees import Trees
-from lambent.control import alias_store, concurrency_store, layer_store
+from lambent.control import alias_store, concurrency_store, layer_store, plaintext
 from lambent.control import resources as resources_module
 from lambent.control import store as store_module
 from lambent.control.alias_store import AliasStore
@@ -28,13 +28,17 @@ from lambent.control.layers import Layers
 from lambent.control.operations import register
 from lambent.control.orphans import Orphans
 from lambent.control.permissions import Permissions
+from lambent.control.plaintext import seal_what_is_readable
 from lambent.control.records import FunctionKey
+from lambent.control.secrets import Revealing, Secrets
 from lambent.control.store import PREPARE, FunctionStore, Preparation
 from lambent.control.versions import Versions
+from lambent.services.kms import store as kms_store
+from lambent.services.kms.service import Kms
 from lambent.testing import FakeClock
 from lambent.wire import models, validator
 from lambent.wire.errors import AwsError
-from lambent.wire.operations import Caller, Context, Operations
+from lambent.wire.operations import Caller, Client, Context, Operations
 
 ACCOUNT, REGION = "111111111111", "us-east-1"
 FRIEND, ORGANIZATION = "222222222222", "o-a1b2c3d4e5"  # an account and the organisation it belongs to
@@ -60,6 +64,10 @@ class Lab:
         self.blobs = blobs or LocalBlobs(root / "blobs")
         self.trees = Trees(root / "trees", boot_id="boot")
         self.running: set[str] = set()  # code of environments
+        self.operations = Operations()
+        self.kms = Kms(self.db, self.clock, bytes(32))
+        self.kms.register(self.operations)
+        self.secrets = Secrets(Client(self.operations, self.clock))
         self.layer_versions = LayerStore(self.db)
         self.orphans = Orphans((self.store, self.layer_versions), self.blobs, self.trees, lambda: self.running)
         means = (self.blobs, self.trees, self.orphans, self.clock, b"key")
@@ -71,12 +79,14 @@ class Lab:
         self.store.on_remove(self.concurrency.let_go)
         self.aliases.on_move(self.concurrency.alias_moved)
         signing = CodeSigning(self.db, self.store, self.clock)
-        self.functions = Functions(self.store, self.aliases, self.concurrency, attachments, signing, *means)
-        self.operations = Operations()
+        self.functions = Functions(
+            self.store, self.aliases, self.concurrency, attachments, signing, self.secrets, *means
+        )
+        revealing = Revealing(self.operations, self.secrets)
         self.layers.register(self.operations)
-        self.functions.register(self.operations)
+        self.functions.register(revealing)
         register(self.operations, self.db, self.store, self.aliases, signing, self.clock)
-        Versions(self.store).register(self.operations)
+        Versions(self.store).register(revealing)
         Aliases(self.store, self.aliases, self.clock).register(self.operations)
         Permissions(self.db, self.store, self.aliases).register(self.operations)
         stores = (self.store, self.aliases, self.concurrency)
@@ -91,8 +101,11 @@ class Lab:
     @classmethod
     async def open(cls, root: Path, **options: Any) -> Lab:
         lab = cls(root, **options)
-        modules = (jobs_module, store_module, resources_module, layer_store, alias_store, concurrency_store)
+        stores = (store_module, resources_module, layer_store, alias_store, concurrency_store)
+        modules = (jobs_module, *stores, kms_store, plaintext)
         await migrate(lab.db, [step for module in modules for step in module.MIGRATIONS])
+        await lab.kms.start()
+        await seal_what_is_readable(lab.db, lab.secrets)
         await lab.store.load()
         await lab.layer_versions.load()
         await lab.aliases.load()
@@ -127,6 +140,13 @@ class Lab:
         assert handler is not None
         caller = Caller(account, region)
         return await handler(Context(caller, "request-id", "http://127.0.0.1:4566"), members)
+
+    async def ask_kms(self, operation: str, **members: Any) -> Any:
+        return await Client(self.operations, self.clock).call("kms", operation, members, Caller(ACCOUNT, REGION))
+
+    async def kms_key(self) -> str:
+        """The ARN of a new key of the account."""
+        return str((await self.ask_kms("CreateKey"))["KeyMetadata"]["Arn"])
 
     async def create(self, name: str, **settings: Any) -> Any:
         defaults = {"Runtime": "python3.12", "Role": ROLE, "Handler": "handler.handler"}

@@ -6,12 +6,15 @@ import pytest
 from lambent.base.db import DatabaseError
 from lambent.control.documents import from_document, to_document
 from lambent.control.records import LoggingConfig
+from lambent.control.secrets import NOTHING
 
 from .test_store import function
 
 
 def test_a_function_comes_back_as_it_was():
-    original = function(logging=LoggingConfig("JSON", "g", "INFO", None), environment={}, extras={"KMSKeyArn": "k"})
+    original = function(
+        logging=LoggingConfig("JSON", "g", "INFO", None), environment=NOTHING, extras={"KMSKeyArn": "k"}
+    )
     assert from_document(to_document(original)) == original
 
 

@@ -274,7 +274,7 @@ async def test_levels_go_when_json_goes_and_stay_when_it_stays(lab):
 
 
 async def test_dead_letter_queue_and_key_are_kept_until_emptied(lab):
-    queue, key = "arn:aws:sqs:us-east-1:111111111111:q", "arn:aws:kms:us-east-1:111111111111:key/1"
+    queue, key = "arn:aws:sqs:us-east-1:111111111111:q", await lab.kms_key()
     created = await lab.create("f", DeadLetterConfig={"TargetArn": queue}, KMSKeyArn=key)
     assert created["DeadLetterConfig"] == {"TargetArn": queue}
     assert created["KMSKeyArn"] == key

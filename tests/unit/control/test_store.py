@@ -18,7 +18,7 @@ from lambent.base import jobs as jobs_module
 from lambent.base.db import SqliteDatabase, migrate
 from lambent.base.jobs import Job, Jobs
 from lambent.control import store as store_module
-from lambent.control.records import Function, FunctionKey, LoggingConfig
+from lambent.control.records import Function, FunctionKey, LoggingConfig, SealedVariables
 from lambent.control.store import PREPARE, FunctionStore, Preparation
 from lambent.testing import FakeClock
 from lambent.wire.errors import AwsError
@@ -248,7 +248,7 @@ async def test_counts_and_runtimes(bench):
 
 async def test_everything_of_a_function_survives_the_database(bench, tmp_path):
     rich = function(
-        environment={"A": "\u00e9", "B": ""},
+        environment=SealedVariables("arn", "data key", "text"),
         logging=LoggingConfig("JSON", "g", "INFO", "WARN"),
         extras={"DeadLetterConfig": {"TargetArn": "arn"}},
         vpc_config={"SubnetIds": ["s"]},

@@ -54,8 +54,8 @@ async def test_a_version_is_immutable_and_served_beside_latest(lab):
     await lab.call("UpdateFunctionCode", FunctionName="f", ZipFile=make_zip("other"))
     await lab.ready("f")
     assert await lab.call("GetFunctionConfiguration", FunctionName="f", Qualifier="1") == before
-    assert lab.store.serving(key_of("f"), "1").environment == {"AA": "1"}
-    assert lab.store.serving(key_of("f")).environment == {"AA": "2"}
+    assert await lab.secrets.open(lab.store.serving(key_of("f"), "1")) == {"AA": "1"}
+    assert await lab.secrets.open(lab.store.serving(key_of("f"))) == {"AA": "2"}
 
 
 @pytest.mark.parametrize("operation", ["UpdateFunctionConfiguration", "UpdateFunctionCode", "PublishVersion"])
