@@ -133,11 +133,12 @@ async def test_the_runtime_alone_can_be_told_to_end(stage: Stage) -> None:  # no
     sandbox.on_exit(exits.append)
     await sandbox.assign(with_extensions(stage, {"one": (TALKER, 0o755)}))
     await sandbox.start_runtime()
-    await asked(sandbox)
+    parked, _address = await asyncio.get_running_loop().sock_accept(sandbox.listener)  # closed, it would end by itself
     sandbox.terminate(signal.SIGTERM)
     ended = await first(exits)
     assert (ended.extension, ended.code) == (None, -15)
     assert len(exits) == 1
+    parked.close()
 
 
 async def test_a_restart_starts_extensions_again_and_a_stop_stops_them(stage: Stage) -> None:  # noqa: F811

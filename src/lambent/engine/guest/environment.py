@@ -331,7 +331,12 @@ def give_up_privileges(plan):
     for name, limits in plan["rlimits"].items():
         resource.setrlimit(getattr(resource, name), tuple(limits))
     set_oom_score("500")
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # woken by an event, it does not push the server aside
+    try:
+        os.sched_setscheduler(
+            0, os.SCHED_BATCH, os.sched_param(0)
+        )  # woken by an event, it does not push the server aside
+    except OSError:
+        pass  # gVisor has no such policy
     if plan["user_namespace"]:
         # Without root there is one user id; a second namespace makes it look like any other.
         sc.unshare(sc.CLONE_NEWUSER)
