@@ -31,6 +31,7 @@ from lambent.control.attachments import Attachments
 from lambent.control.code_signing import CodeSigning
 from lambent.control.concurrency import Concurrency
 from lambent.control.concurrency_store import PROVISION, ConcurrencyStore
+from lambent.control.file_systems import FileSystems
 from lambent.control.functions import Functions
 from lambent.control.layer_store import LayerStore
 from lambent.control.layers import Layers
@@ -179,9 +180,9 @@ class App:
         layers = Layers(layer_versions, blobs, trees, orphans, self._clock, key, config.organizations)
         attachments = Attachments(layers, layer_versions, orphans, trees)
         signing = CodeSigning(db, store, self._clock)
-        functions = Functions(
-            store, aliases, concurrency, attachments, signing, variables, blobs, trees, orphans, self._clock, key
-        )
+        shares = FileSystems(config.file_systems)
+        means = (blobs, trees, orphans, self._clock, key)
+        functions = Functions(store, aliases, concurrency, attachments, signing, variables, shares, *means)
         await jobs.start()
         self._on_stop(jobs.stop)
         await concurrency.renew()
@@ -225,7 +226,14 @@ class App:
         if config.isolation in ("oci", "gvisor"):
             engine = Engine.find(config.isolation, config.oci_runtime)
             return OciDriver(data / "sandboxes", data / "trees", tag=tag, engine=engine, tmp=config.tmp)
-        return NamespaceDriver(data / "sandboxes", data / "trees", tag=tag, stems=config.stems, tmp=config.tmp)
+        return NamespaceDriver(
+            data / "sandboxes",
+            data / "trees",
+            tag=tag,
+            stems=config.stems,
+            tmp=config.tmp,
+            file_systems=config.file_systems,
+        )
 
     def _credentials(self, function: Function) -> Mapping[str, str]:
         """Temporary keys of the shape that AWS gives; the server knows whose they are."""

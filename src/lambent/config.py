@@ -50,6 +50,7 @@ class Config:
     region: str = "us-east-1"  # of requests that name none
     root_key: str = "file"  # where the key above all other keys comes from: see `root_key`
     organizations: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the accounts of each organisation
+    file_systems: Mapping[str, Path] = field(default_factory=dict)  # directories by the ARNs of access points
 
     @property
     def runtimes(self) -> Path:
@@ -125,6 +126,19 @@ def _organizations(value: object) -> dict[str, frozenset[str]]:
     return {name: frozenset(accounts) for name, accounts in value.items()}
 
 
+def _file_systems(value: object) -> dict[str, Path]:
+    """From a table of the file, or from text: `arn:…:access-point/fsap-…=/srv/shared arn:…=…`."""
+    wanted = ValueError("ARNs of access points with absolute directories, such as arn:aws:…:access-point/fsap-1=/srv/f")
+    if isinstance(value, str):
+        value = dict(part.partition("=")[::2] for part in value.split())
+    if not isinstance(value, Mapping):
+        raise wanted
+    for arn, directory in value.items():
+        if not arn.startswith("arn:") or not isinstance(directory, str) or not directory.startswith("/"):
+            raise wanted
+    return {arn: Path(directory) for arn, directory in value.items()}
+
+
 _PARSERS: dict[str, Callable[[object], Any]] = {
     "data_dir": _directory,
     "runtimes_dir": _directory,
@@ -142,6 +156,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "region": _region,
     "root_key": _root_key_source,
     "organizations": _organizations,
+    "file_systems": _file_systems,
 }
 
 

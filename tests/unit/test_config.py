@@ -158,6 +158,19 @@ def test_organisations_as_text_and_as_a_table(tmp_path):
     assert load(file=file, environment=HOME).organizations == {"o-a1b2c3d4e5": {"111111111111"}}
 
 
+def test_file_systems_as_text_and_as_a_table(tmp_path):
+    arn = "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-1"
+    assert load({"file_systems": f"{arn}=/a {arn}2=/b"}, environment=HOME).file_systems == {
+        arn: Path("/a"),
+        f"{arn}2": Path("/b"),
+    }
+    file = tmp_path / "lambent.toml"
+    file.write_text(f'[file_systems]\n"{arn}" = "/srv/f"\n')
+    assert load(file=file, environment=HOME).file_systems == {arn: Path("/srv/f")}
+    with pytest.raises(ConfigError, match="with absolute directories"):
+        load({"file_systems": f"{arn}=relative"}, environment=HOME)
+
+
 @pytest.mark.parametrize("text", ["o-short=111111111111", "o-a1b2c3d4e5", "o-a1b2c3d4e5=1111", "nonsense"])
 def test_what_is_no_organisation(text):
     with pytest.raises(ConfigError, match="organisations with their accounts"):

@@ -31,6 +31,7 @@ _HELP = {
     "log_level": "how much the server tells: " + ", ".join(config.LOG_LEVELS),
     "region": "region of requests that name none",
     "root_key": "where the key comes from that all others lie under: file, env:NAME or command:…",
+    "file_systems": "directories for the ARNs of access points: ARN=DIRECTORY …",
     "organizations": "accounts of organisations, as o-a1b2c3d4e5=111111111111,222222222222",
 }
 

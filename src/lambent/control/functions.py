@@ -18,6 +18,7 @@ from lambent.control.code import Code, Package, zip_of
 from lambent.control.code_signing import CodeSigning
 from lambent.control.concurrency_store import ConcurrencyStore
 from lambent.control.configuration import describe, summarize, timestamp
+from lambent.control.file_systems import FileSystems
 from lambent.control.links import CodeLinks
 from lambent.control.orphans import Orphans
 from lambent.control.records import LATEST, Function, FunctionKey, LoggingConfig
@@ -43,6 +44,7 @@ class Functions:
         attachments: Attachments,
         signing: CodeSigning,
         secrets: Secrets,
+        file_systems: FileSystems,
         blobs: Blobs,
         trees: Trees,
         orphans: Orphans,
@@ -57,6 +59,7 @@ class Functions:
         self._code = Code(blobs, trees, orphans)
         self._signing = signing
         self._secrets = secrets
+        self._file_systems = file_systems
         self._links = CodeLinks(blobs, clock, key)
         self._clock = clock
 
@@ -104,6 +107,7 @@ class Functions:
 
     def _new(self, key: FunctionKey, parameters: Parameters) -> Function:
         settings.check(parameters, key.region)
+        self._file_systems.check(parameters)
         if not parameters.get("Runtime") or not parameters.get("Handler"):
             raise settings.invalid(
                 "Runtime and Handler are mandatory parameters for functions created with deployment packages."
@@ -191,6 +195,7 @@ class Functions:
     async def update_function_configuration(self, context: Context, parameters: Parameters) -> Answer:
         key = names.unqualified(context, parameters)
         settings.check(parameters, key.region)
+        self._file_systems.check(parameters)
         if parameters.get("Layers"):
             await self._signing.check_deployment(context, key)
         now = timestamp(self._clock.now())

@@ -131,6 +131,12 @@ class Function:
     """Of a published version: the description that $LATEST had, which publishing may have overridden."""
 
     @property
+    def file_systems(self) -> tuple[tuple[str, str], ...]:
+        """ARNs of access points, each with the path where it is mounted."""
+        configs = self.extras.get("FileSystemConfigs", ())
+        return tuple((config["Arn"], config["LocalMountPath"]) for config in configs)
+
+    @property
     def arn(self) -> str:
         return self.key.arn(None if self.version == LATEST else self.version)
 

@@ -35,13 +35,11 @@ _RESERVED = frozenset(
 )
 _NOT_BUILT = {
     "PublishTo": "$LATEST.PUBLISHED, which belongs to capacity providers (PublishTo)",
-    "FileSystemConfigs": "file systems (FileSystemConfigs)",
     "TenancyConfig": "tenant isolation (TenancyConfig)",
     "CapacityProviderConfig": "capacity providers (CapacityProviderConfig)",
     "DurableConfig": "durable functions (DurableConfig)",
     "RuntimeConfig": "customer-managed runtimes (RuntimeConfig)",
     "AcceleratorConfig": "accelerators (AcceleratorConfig)",
-    "ImageConfig": "container images (ImageConfig)",
 }
 
 
@@ -56,6 +54,7 @@ def check(parameters: Mapping[str, Any], region: str) -> None:
     if "Runtime" in parameters:
         runtimes.check(parameters["Runtime"])
     check_tags(parameters.get("Tags", {}))
+    _check_dead_letters(parameters.get("DeadLetterConfig", {}).get("TargetArn"))
     _check_environment(parameters.get("Environment", {}).get("Variables", {}))
 
 
@@ -66,6 +65,8 @@ def refuse_not_built(parameters: Mapping[str, Any]) -> None:
             raise not_built(what)
     if parameters.get("PackageType") == "Image":
         raise not_built("container images (PackageType=Image)")
+    if parameters.get("ImageConfig"):  # every function that there is has a zip
+        raise invalid("ImageConfig is not supported for functions with packageType Zip.")
 
 
 def _check_limits(parameters: Mapping[str, Any]) -> None:
@@ -81,6 +82,11 @@ def _check_limits(parameters: Mapping[str, Any]) -> None:
         noun = "error" if len(found) == 1 else "errors"
         message = f"{len(found)} validation {noun} detected: {'; '.join(found)}"
         raise AwsError("ValidationException", message, status=400)
+
+
+def _check_dead_letters(target: str | None) -> None:
+    if target and target.split(":")[2] not in ("sqs", "sns"):
+        raise invalid(f"The dead letter target {target} must be an Amazon SQS queue or an Amazon SNS topic.")
 
 
 def _check_environment(variables: Mapping[str, str]) -> None:
@@ -157,6 +163,8 @@ def _extras(parameters: Mapping[str, Any], current: Mapping[str, Any]) -> dict[s
     if "DeadLetterConfig" in parameters:
         target = parameters["DeadLetterConfig"].get("TargetArn")
         given["DeadLetterConfig"] = {"TargetArn": target} if target else None
+    if "FileSystemConfigs" in parameters:
+        given["FileSystemConfigs"] = parameters["FileSystemConfigs"] or None
     if "KMSKeyArn" in parameters:
         given["KMSKeyArn"] = parameters["KMSKeyArn"] or None
     for name, value in given.items():

@@ -28,6 +28,7 @@ def assignment_of(
         environment=variables,
         memory=function.memory_size,
         ephemeral_storage=function.ephemeral_storage,
+        file_systems=function.file_systems,
         extension_environment=extension_environment(variables) if function.layers else {},
         command=runtime.fresh_start(variables),
     )

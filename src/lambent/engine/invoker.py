@@ -25,7 +25,7 @@ from lambent.engine.logs import LogBook
 from lambent.engine.pool import FINISHING_GRACE, Evict, gives_way, plan
 from lambent.engine.restore_phase import SNAP_START, refusal
 from lambent.engine.runtimes import Missing, Runtime, Runtimes
-from lambent.engine.sandbox import Driver, SandboxError
+from lambent.engine.sandbox import Driver, MountError, SandboxError
 from lambent.engine.spares import Spares, snap_started
 from lambent.engine.telemetry import KEPT_ALL
 from lambent.engine.telemetry_buffer import Allowance
@@ -293,6 +293,9 @@ class Invoker:
         failure: Outcome | None = None
         try:
             failure = await self._bring_up(slot)
+        except MountError as problem:
+            message = f"The function couldn't mount the file system with the specified configuration: {problem}"
+            error = AwsError("EFSMountFailureException", message, Type="User")
         except (SandboxError, OSError) as problem:
             _log.error("cannot start an execution environment for %s: %s", function.arn, problem)
             error = AwsError("ServiceException", f"An execution environment could not be started: {problem}")
@@ -342,6 +345,8 @@ class Invoker:
         self._move(slot, Standing.STARTING)
         try:
             return await slot.environment.start()
+        except MountError:  # another sandbox would not help
+            raise
         except SandboxError as problem:
             _log.warning("a sandbox for %s is gone: %s", slot.function.arn, problem)
         lost, slot.environment = slot.environment, None

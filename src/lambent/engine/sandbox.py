@@ -24,6 +24,8 @@ class Assignment:
     memory: int  # MiB
     ephemeral_storage: int  # MiB of /tmp
     extension_environment: Mapping[str, str] = field(default_factory=dict)  # what external extensions see of it
+    file_systems: tuple[tuple[str, str], ...] = ()
+    """ARNs of access points, each with the path below /mnt where it is mounted, writable."""
     command: tuple[str, ...] | None = None
     """What to execute, for a function that no waiting process can take. The first word may name several places,
     divided by colons: the first that is there is executed."""
@@ -55,6 +57,10 @@ class Exit:
 
 class SandboxError(Exception):
     """The machine would not give what a sandbox needs. The message says what to do."""
+
+
+class MountError(SandboxError):
+    """A file system that the function is configured with cannot be mounted."""
 
 
 class Sandbox(Protocol):

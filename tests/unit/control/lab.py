@@ -22,6 +22,7 @@ from lambent.control.attachments import Attachments
 from lambent.control.code_signing import CodeSigning
 from lambent.control.concurrency import Concurrency
 from lambent.control.concurrency_store import PROVISION, ConcurrencyStore
+from lambent.control.file_systems import FileSystems
 from lambent.control.functions import Functions
 from lambent.control.layer_store import LayerStore
 from lambent.control.layers import Layers
@@ -42,6 +43,7 @@ from lambent.wire.operations import Caller, Client, Context, Operations
 
 ACCOUNT, REGION = "111111111111", "us-east-1"
 FRIEND, ORGANIZATION = "222222222222", "o-a1b2c3d4e5"  # an account and the organisation it belongs to
+ACCESS_POINT = f"arn:aws:elasticfilesystem:{REGION}:{ACCOUNT}:access-point/fsap-0123456789abcdef0"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/lambda-role"
 
 
@@ -79,8 +81,9 @@ class Lab:
         self.store.on_remove(self.concurrency.let_go)
         self.aliases.on_move(self.concurrency.alias_moved)
         signing = CodeSigning(self.db, self.store, self.clock)
+        shares = FileSystems((ACCESS_POINT,))
         self.functions = Functions(
-            self.store, self.aliases, self.concurrency, attachments, signing, self.secrets, *means
+            self.store, self.aliases, self.concurrency, attachments, signing, self.secrets, shares, *means
         )
         revealing = Revealing(self.operations, self.secrets)
         self.layers.register(self.operations)

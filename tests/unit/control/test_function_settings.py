@@ -6,7 +6,7 @@ import pytest
 
 from lambent.control import runtimes
 
-from .lab import REGION
+from .lab import ACCESS_POINT, REGION
 
 BELONGINGS = {
     "url": ("CreateFunctionUrlConfig", {"AuthType": "NONE"}, "GetFunctionUrlConfig"),
@@ -68,6 +68,17 @@ async def test_a_function_can_be_pinned_to_the_build_that_there_is(lab):
         error = await lab.refusal("PutRuntimeManagementConfig", FunctionName="f", **members)
         assert error.code == "InvalidParameterValueException"
     assert (await lab.call("GetRuntimeManagementConfig", FunctionName="f"))["RuntimeVersionArn"] == build
+
+
+async def test_a_file_system_is_one_that_is_configured(lab):
+    mounted = {"Arn": ACCESS_POINT, "LocalMountPath": "/mnt/f"}
+    assert (await lab.create("f", FileSystemConfigs=[mounted]))["FileSystemConfigs"] == [mounted]
+    for wrong in ({"Arn": f"{ACCESS_POINT[:-1]}1"}, {"LocalMountPath": "/mnt/.."}, {"LocalMountPath": "/mnt/."}):
+        error = await lab.refusal("create", name="g", FileSystemConfigs=[{**mounted, **wrong}])
+        assert error.code == "InvalidParameterValueException"
+    await lab.ready("f")
+    updated = await lab.call("UpdateFunctionConfiguration", FunctionName="f", FileSystemConfigs=[])
+    assert "FileSystemConfigs" not in updated
 
 
 async def test_a_url_has_the_form_of_aws_at_this_server(lab):

@@ -330,18 +330,6 @@ async def test_layers_are_refused_in_the_words_of_aws(lab):
             {"PackageType": "Image", "Code": {"ImageUri": "r/i:t"}, "Runtime": None, "Handler": None},
             "PackageType=Image",
         ),
-        ({"ImageConfig": {"Command": ["x"]}}, "ImageConfig"),
-        (
-            {
-                "FileSystemConfigs": [
-                    {
-                        "Arn": "arn:aws:elasticfilesystem:us-east-1:111111111111:access-point/fsap-0123456789abcdef0",
-                        "LocalMountPath": "/mnt/x",
-                    }
-                ]
-            },
-            "FileSystemConfigs",
-        ),
         ({"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}}, "TenancyConfig"),
         ({"DurableConfig": {"ExecutionTimeout": 10}}, "DurableConfig"),
         ({"Runtime": "custom"}, "Runtime=custom"),
@@ -354,6 +342,19 @@ async def test_what_is_not_built_is_named_and_nothing_is_pretended(lab, settings
     assert error.status == 501
     assert named in str(error.message)
     assert (await lab.call("ListFunctions"))["Functions"] == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"ImageConfig": {"Command": ["x"]}}, "ImageConfig"),
+        ({"DeadLetterConfig": {"TargetArn": "arn:aws:s3:::bucket"}}, "arn:aws:s3:::bucket"),
+    ],
+)
+async def test_what_a_function_with_a_zip_cannot_have(lab, settings, named):
+    error = await refused(lab, "CreateFunction", **creation(**settings))
+    assert error.code == "InvalidParameterValueException"
+    assert named in str(error.message)
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from lambent.engine.drivers import cgroups, disks, mounts, root
+from lambent.engine.drivers.shares import Shares
 from lambent.engine.drivers.zygote import Zygote
 from lambent.engine.guest import wire
-from lambent.engine.sandbox import Assignment, Exit, Launch, SandboxError
+from lambent.engine.sandbox import Assignment, Exit, Launch, MountError, SandboxError
 
 MIB = 1 << 20
 END_SECONDS = 5.0  # a killed sandbox is given to end
@@ -34,6 +35,7 @@ class Means:
     groups: cgroups.Groups
     disks: disks.Disks | None  # None: /tmp is kept in memory
     mounts: mounts.Mounts | None  # None: sandboxes look for their trees themselves
+    shares: Shares | None = None  # directories that stand for file systems; None: it mounts none
     makers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "sandbox-maker"))
     removers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "sandbox-remover"))
     """Threads of their own: what ends by the hundred must not stand in the way of what begins."""
@@ -242,11 +244,18 @@ class NamespaceSandbox:
                     found |= {} if layers is None else {"/opt": layers}
             if self._means.disks is not None and assignment.ephemeral_storage != disks.DEFAULT_SIZE:
                 found["/tmp"] = await run(makers, self._means.disks.create, assignment.ephemeral_storage)
+            for arn, path in assignment.file_systems:
+                found[path] = await run(makers, self._shares().mount, arn, root.spawn_plan(self.slot)["uid"])
         except BaseException:
             for fd in found.values():
                 os.close(fd)
             raise
         return found
+
+    def _shares(self) -> Shares:
+        if self._means.mounts is None or self._means.shares is None:
+            raise MountError("file systems (FileSystemConfigs) take --isolation namespaces and a server that is root")
+        return self._means.shares
 
     async def start_runtime(self) -> None:
         await self._order({"op": "start"})

@@ -7,12 +7,14 @@ import functools
 import itertools
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lambent.base import machine
 from lambent.engine.drivers import cgroups, disks, mounts, root
 from lambent.engine.drivers.fenced import Means, NamespaceSandbox
+from lambent.engine.drivers.shares import Shares
 from lambent.engine.drivers.stems import Stems
 from lambent.engine.drivers.zygote import Zygote
 from lambent.engine.runtimes import Runtime, python
@@ -33,11 +35,13 @@ class NamespaceDriver:
         stems: int = 2,
         tmp: str = "auto",
         own_client: bool = True,
+        file_systems: Mapping[str, Path] | None = None,
     ) -> None:
         """`directory` is ours to use; `trees` holds the unpacked code; `tag` tells servers of one machine apart.
 
         `stems` sandboxes of each runtime wait ready. `tmp` is "disk", "memory", or "auto" for disk where it can be.
-        `own_client` False runs AWS's C extension in the Python runtime client where it fits.
+        `own_client` False runs AWS's C extension in the Python runtime client where it fits. `file_systems` are the
+        directories that stand for access points, by ARN.
         """
         self._directory = directory
         self._trees = trees
@@ -51,6 +55,7 @@ class NamespaceDriver:
             groups=cgroups.NoGroups() if user_namespace else cgroups.detect(tag),
             disks=None if self._no_disks else disks.Disks(directory / "disks"),
             mounts=None if mounts.available(trees) else mounts.Mounts(trees),
+            shares=Shares(file_systems or {}),
         )
         self._pools: dict[str, tuple[Runtime, Stems]] = {}
         self._retired: list[Stems] = []

@@ -16,7 +16,7 @@ from pathlib import Path
 from lambent.engine.drivers.merged import MergedLayers
 from lambent.engine.extensions import LIMIT as EXTENSION_LIMIT
 from lambent.engine.runtimes import Runtime
-from lambent.engine.sandbox import Assignment, Exit, Launch, SandboxError
+from lambent.engine.sandbox import Assignment, Exit, Launch, MountError, SandboxError
 
 _OF_THE_RUNTIME = ("LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR", "LAMBENT_LAYERS")
 
@@ -69,6 +69,8 @@ class ProcessSandbox:
         self._exit = callback
 
     async def assign(self, assignment: Assignment) -> Sequence[Launch]:
+        if assignment.file_systems:
+            raise MountError("file systems (FileSystemConfigs) take an isolation that can mount")
         self._opt = await self._driver.layers.directory(assignment.layers)
         self._assignment = assignment
         return await self._start()

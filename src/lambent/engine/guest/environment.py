@@ -144,6 +144,7 @@ class Init:
     def attach(self, message, fds):
         """Put the function's code, layers and /tmp in place: mounts that came along, else from where all trees are."""
         mounts = dict(zip(message["mounts"], fds))  # noqa: B905
+        self.make_places([target for target in mounts if target.startswith("/mnt/")])
         for target, fd in mounts.items():
             sc.move_mount(fd, target)
             os.close(fd)
@@ -154,6 +155,16 @@ class Init:
         if message["tmp_size"] is not None:
             options = "mode=1777,size={}".format(message["tmp_size"])
             sc.mount("tmp", "/tmp", "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, options)
+
+    def make_places(self, targets):
+        """Directories to mount on; the root itself is read-only."""
+        if not targets:
+            return
+        flags = sc.MS_NOSUID | sc.MS_NODEV
+        sc.mount("mnt", "/mnt", "tmpfs", flags, "mode=0755,size=64k")
+        for target in targets:
+            os.mkdir(target)
+        sc.mount(None, "/mnt", None, sc.MS_REMOUNT | sc.MS_BIND | sc.MS_RDONLY | flags)
 
     def attach_layers(self, layers):
         """Mount the layers, lowest first, as one read-only /opt. Nothing is copied: files are those of the trees."""

@@ -54,6 +54,7 @@ FSCONFIG_CMD_CREATE = 6
 MOUNT_ATTR_RDONLY = 1
 MOUNT_ATTR_NOSUID = 2
 MOUNT_ATTR_NODEV = 4
+MOUNT_ATTR_IDMAP = 0x100000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -106,7 +107,12 @@ def open_tree(path: str) -> int:
 def make_read_only(fd: int) -> None:
     """Of a detached mount: nothing in it can be written, run as another user or used as a device."""
     attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
-    structure = struct.pack("=4Q", attributes, 0, MS_PRIVATE, 0)
+    set_attributes(fd, attributes)
+
+
+def set_attributes(fd: int, attributes: int, user_namespace: int = 0) -> None:
+    """Of a detached mount, which becomes private. MOUNT_ATTR_IDMAP takes the descriptor of a user namespace."""
+    structure = struct.pack("=4Q", attributes, 0, MS_PRIVATE, user_namespace)
     result = _libc.syscall(SYS_MOUNT_SETATTR, fd, b"", ctypes.c_uint(AT_EMPTY_PATH), structure, len(structure))
     _check(result, "mount_setattr")
 
