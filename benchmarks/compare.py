@@ -4,6 +4,7 @@ Every contender runs alone, one after the other, on this machine, with the same 
 
   lambent       the server
   ministack     a peer
+  moto          a peer whose functions need Docker: its control plane only
   awslambdaric  AWS's Python runtime client in plain processes behind a minimal Runtime API: no isolation, no API
   fork          a Python process that forks for every invoke: what a cold start costs at the least
   socket        a Python process that answers each request with the same bytes: what client and sockets cost
@@ -72,6 +73,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each warm load (default 5)")
     parser.add_argument("--cold", type=int, default=40, help="fresh functions for cold starts (default 40)")
     parser.add_argument("--burst", type=int, default=200, help="first invokes of one function at once (default 200)")
+    parser.add_argument("--functions", type=int, default=1000, help="functions made and listed (default 1000)")
+    parser.add_argument("--listed", type=int, default=10_000, help="functions of the long list (default 10000)")
     parser.add_argument("--pause", type=float, default=0.1, help="seconds before a cold start (default 0.1)")
     parser.add_argument("--settle", type=float, default=2.0, help="seconds before memory is read (default 2)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures there")
@@ -80,8 +83,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = arguments()
-    if "ministack" in options.only:
-        contenders.install_peer()
+    if {"ministack", "moto"} & set(options.only):
+        contenders.install_peers()
     results = {}
     for name in options.only:
         print(f"measuring {name} …", file=sys.stderr, flush=True)

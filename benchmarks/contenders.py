@@ -14,6 +14,8 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+import wire
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 RUNTIMES = Path(sys.prefix) / "runtimes"  # what `scripts/bootstrap test` has installed
@@ -32,6 +34,7 @@ class Contender:
     """One server. `command` and `environment` say how it starts."""
 
     name = ""
+    runs = True  # whether its functions can be invoked
     deploys = True  # whether it has a control plane; otherwise it answers every request as the function
 
     def __init__(self) -> None:
@@ -133,6 +136,22 @@ class Ministack(Contender):
         }
 
 
+class Moto(Contender):
+    """Its functions need Docker to run, so only its control plane is measured."""
+
+    name = "moto"
+    runs = False
+
+    def command(self) -> list[str]:
+        return [str(PEER_ENVIRONMENT / "bin/moto_server"), "-H", "127.0.0.1", "-p", str(self.port)]
+
+    async def listening(self) -> None:
+        await super().listening()
+        connection = await wire.connect(self.port)
+        await connection.call(wire.role_request())  # it wants the role of a function to exist
+        connection.close()
+
+
 class Floor(Contender):
     """A program of `floors/` that takes a port."""
 
@@ -158,14 +177,16 @@ class Fork(Floor):
     program = "forks.py"
 
 
-CONTENDERS: dict[str, type[Contender]] = {kind.name: kind for kind in (Lambent, Ministack, BareClient, Socket, Fork)}
+CONTENDERS: dict[str, type[Contender]] = {
+    kind.name: kind for kind in (Lambent, Ministack, Moto, BareClient, Socket, Fork)
+}
 
 
-def install_peer() -> None:
-    """Put the peer into an environment of its own, hashes checked."""
-    if (PEER_ENVIRONMENT / "bin/ministack").exists():
+def install_peers() -> None:
+    """Put the peers into an environment of their own, hashes checked."""
+    if (PEER_ENVIRONMENT / "bin/ministack").exists() and (PEER_ENVIRONMENT / "bin/moto_server").exists():
         return
-    print("installing ministack into build/venv-bench …", file=sys.stderr, flush=True)
+    print("installing ministack and moto into build/venv-bench …", file=sys.stderr, flush=True)
     subprocess.run([sys._base_executable, "-m", "venv", str(PEER_ENVIRONMENT)], check=True)  # type: ignore[attr-defined]
     install = [str(PEER_ENVIRONMENT / "bin/pip"), "install", "-q", "--disable-pip-version-check"]
     subprocess.run([*install, "--require-hashes", "-r", str(PEER_REQUIREMENTS)], check=True)

@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import time
+import urllib.parse
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -122,6 +123,19 @@ def request(method: str, path: str, body: bytes = b"") -> bytes:
 
 def invoke_request(name: str, payload: bytes = b'{"name": "Ada"}') -> bytes:
     return request("POST", f"{FUNCTIONS}/{name}/invocations", payload)
+
+
+def role_request() -> bytes:
+    """IAM's CreateRole for the role that `create_request` names."""
+    body = urllib.parse.urlencode(
+        {"Action": "CreateRole", "Version": "2010-05-08", "RoleName": "lambda-role", "AssumeRolePolicyDocument": "{}"}
+    ).encode()
+    head = (
+        f"POST / HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: {SIGNATURE.replace('/lambda/', '/iam/')}\r\n"
+        "x-amz-date: 20260101T000000Z\r\ncontent-type: application/x-www-form-urlencoded\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 def package(files: Mapping[str, tuple[bytes, int]]) -> bytes:
