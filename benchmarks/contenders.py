@@ -145,6 +145,9 @@ class Moto(Contender):
     def command(self) -> list[str]:
         return [str(PEER_ENVIRONMENT / "bin/moto_server"), "-H", "127.0.0.1", "-p", str(self.port)]
 
+    def environment(self) -> dict[str, str]:
+        return {"MOTO_ACCOUNT_ID": "000000000000"}
+
     async def listening(self) -> None:
         await super().listening()
         connection = await wire.connect(self.port)
