@@ -7,7 +7,7 @@ import statistics
 Figures = dict[str, float]
 """Row with its unit in parentheses, "warm, 1 connection, p50 (ms)" → value."""
 
-LOWER_IS_BETTER = ("ms", "µs", "MB")
+LOWER_IS_BETTER = ("ms", "µs", "MB", "kB")
 
 
 def share(values: list[float], part: float) -> float:
