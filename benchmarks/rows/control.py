@@ -22,7 +22,7 @@ async def measure(stand: Stand) -> None:
     if stand.contender.runs:
         await first_answers(stand, connection)
     figures["memory before many functions (MB)"] = before = stand.contender.memory() / 1e6
-    figures[f"{options.functions:,} functions created , each (ms)"] = await create_many(
+    figures[f"{options.functions:,} functions created, each (ms)"] = await create_many(
         connection, 0, options.functions
     )
     await asyncio.sleep(options.settle)
@@ -32,7 +32,7 @@ async def measure(stand: Stand) -> None:
     if found < options.functions:
         raise RuntimeError(f"{found} of {options.functions} functions are listed")
     figures[f"  all {options.functions:,} listed (ms)"] = (time.perf_counter() - begin) * 1000
-    figures[f"{VERSIONS} versions published , each (ms)"] = await publish_many(connection)
+    figures[f"{VERSIONS} versions published, each (ms)"] = await publish_many(connection)
     if stand.contender.name == "lambent" and options.listed > options.functions:
         await create_many(connection, options.functions, options.listed)
         taken: list[float] = []
