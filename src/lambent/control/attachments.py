@@ -27,6 +27,10 @@ class Attachments:
         self._orphans = orphans
         self._trees = trees
 
+    async def code_size(self, account: str, region: str) -> int:
+        """Bytes: the packages of an account's layer versions in a region."""
+        return await self._store.code_size(account, region)
+
     @contextlib.asynccontextmanager
     async def held(self, caller: Caller, arns: Sequence[str]) -> AsyncIterator[tuple[Layer, ...]]:
         """The layers, in order. Their content stays as long as the context is open, and then if a function holds it.

@@ -11,7 +11,7 @@ from lambent.base.clock import Clock
 from lambent.base.db import Connection
 from lambent.base.http import Response
 from lambent.base.trees import Trees
-from lambent.control import markers, names, settings
+from lambent.control import markers, names, quotas, settings
 from lambent.control.alias_store import AliasStore
 from lambent.control.attachments import Attachments
 from lambent.control.code import Code, Package, zip_of
@@ -24,6 +24,7 @@ from lambent.control.orphans import Orphans
 from lambent.control.records import LATEST, Function, FunctionKey, LoggingConfig
 from lambent.control.secrets import Secrets
 from lambent.control.store import FunctionStore, already_exists, not_found, refuse_update
+from lambent.wire.errors import AwsError
 from lambent.wire.operations import Context, Operations, Parameters
 
 _PAGE = 50
@@ -89,6 +90,7 @@ class Functions:
         archive = zip_of(parameters["Code"], "creating")
         if await self._store.get(key) is not None:
             raise already_exists(key)
+        await self._refuse_beyond_quota(key, len(archive))
         signing = parameters.get("CodeSigningConfigArn")
         await self._signing.check_deployment(context, key, signing)
 
@@ -104,6 +106,13 @@ class Functions:
             function = _with_code(replace(function, layers=held, environment=environment), package)
             made = await self._store.create(function, publish=publish, also=choose)
             return describe(made) | {"FunctionArn": key.arn()}  # unqualified even when it is a version's
+
+    async def _refuse_beyond_quota(self, key: FunctionKey, more: int) -> None:
+        """Raises CodeStorageExceededException when the account's code would grow beyond what it may store."""
+        used = self._store.code_size(key.account, key.region)
+        used += await self._attachments.code_size(key.account, key.region)
+        if used + more > quotas.TOTAL_CODE_SIZE:
+            raise AwsError("CodeStorageExceededException", "Code storage limit exceeded.", Type="User")
 
     def _new(self, key: FunctionKey, parameters: Parameters) -> Function:
         settings.check(parameters, key.region)
@@ -178,6 +187,7 @@ class Functions:
         settings.refuse_not_built(parameters)
         expected = parameters.get("RevisionId")
         refuse_update(function, expected)
+        await self._refuse_beyond_quota(key, len(archive) - function.code_size)
         await self._signing.check_deployment(context, key)
         architectures = {name: parameters[name] for name in ("Architectures",) if name in parameters}
         now = timestamp(self._clock.now())

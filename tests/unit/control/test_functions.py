@@ -13,6 +13,7 @@ from unittest import mock
 
 import pytest
 
+from lambent.control import quotas
 from lambent.wire.errors import AwsError
 
 from .lab import ACCOUNT, REGION, Lab, key_of, make_zip
@@ -352,3 +353,15 @@ async def test_a_cancelled_creation_happened_or_did_not(lab):
     await lab.orphans.stop()
     for function in (await lab.call("ListFunctions"))["Functions"]:
         assert await lab.blobs.exists(base64.b64decode(function["CodeSha256"]).hex())
+
+
+async def test_an_account_cannot_store_more_code_than_its_quota(lab, monkeypatch):
+    size = (await lab.create("f"))["CodeSize"]
+    monkeypatch.setattr(quotas, "TOTAL_CODE_SIZE", 2 * size)
+    await lab.ready("f")
+    await lab.call("UpdateFunctionCode", FunctionName="f", ZipFile=make_zip())
+    await lab.create("g")
+    error = await lab.refusal("create", name="h")
+    assert (error.code, error.message) == ("CodeStorageExceededException", "Code storage limit exceeded.")
+    await lab.call("DeleteFunction", FunctionName="g")
+    await lab.create("h")
