@@ -156,6 +156,7 @@ class App:
             idle_seconds=config.idle_timeout,
             leases=Leases(concurrency),
             spares=config.snap_start_spares,
+            revoke=lambda credentials: self._accounts.forget(credentials["AWS_ACCESS_KEY_ID"]),
         )
         await invoker.start()
         self._on_stop(invoker.stop)

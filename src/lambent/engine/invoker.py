@@ -71,11 +71,13 @@ class Invoker:
         spares: int = 1,
         variables: Variables | None = None,
         leases: Leases | None = None,
+        revoke: Callable[[Mapping[str, str]], None] = lambda credentials: None,
         read_memory: Callable[[], memory.Reading] = memory.read,
     ) -> None:
         """At most `budget` environments exist at once; one that is idle for `idle_seconds` ends.
 
         `spares` initialised environments of each version with SnapStart wait to be restored.
+        `credentials` gives each its keys, which are given to `revoke` when it has ended.
         `variables` opens a function's own environment variables whenever an environment starts.
         """
         self._driver = driver
@@ -87,6 +89,7 @@ class Invoker:
         self._budget = budget
         self._idle_seconds = idle_seconds
         self._leases = leases or Leases()
+        self._revoke = revoke
         self._read_memory = read_memory
         self._found: dict[str, Runtime] = {}
         self._fleets: dict[str, Fleet] = {}  # by the identity of the function version
@@ -367,6 +370,12 @@ class Invoker:
                 asyncio.get_running_loop().call_soon(self._provide)  # the next may be made
         stream = f"{self._clock.now():%Y/%m/%d}/[{function.version}]{self._clock.token(16)}"
         key = function.key
+        issued: list[Mapping[str, str]] = []
+
+        def issue() -> Mapping[str, str]:
+            issued.append(self._credentials(function))
+            return issued[-1]
+
         return Environment(
             function,
             runtime,
@@ -375,10 +384,10 @@ class Invoker:
             log_stream=stream,
             write_log=self._logs.writer(key.account, key.region, function.logging.log_group, stream),
             variables=variables,
-            credentials=self._credentials(function),
+            credentials=issue(),
             initialization=_initialization(slot.fleet),
-            renew=lambda: self._credentials(function),
-            changed=lambda environment: self._changed(slot, environment),
+            renew=issue,
+            changed=lambda environment: self._changed(slot, environment, issued),
             allowance=self._telemetry,
         )
 
@@ -426,8 +435,11 @@ class Invoker:
         self._end(slot)
         self._provide()
 
-    def _changed(self, slot: Slot, environment: Environment) -> None:
+    def _changed(self, slot: Slot, environment: Environment, issued: list[Mapping[str, str]]) -> None:
         """An environment has changed its state."""
+        if environment.state is State.DEAD:
+            for credentials in issued:
+                self._revoke(credentials)
         if slot.id not in self._slots or environment.state is State.DEAD:
             return
         slot.since = self._clock.monotonic()

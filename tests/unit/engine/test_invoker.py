@@ -290,6 +290,15 @@ async def test_a_sandbox_that_dies_before_it_begins_is_replaced(stage: Stage) ->
     assert len(stage.invoker.environments()) == 1
 
 
+async def test_keys_are_revoked_when_their_environment_has_ended() -> None:
+    revoked: list[Any] = []
+    stage = Stage(revoke=revoked.append)
+    await stage.invoke(make_function())
+    assert revoked == []
+    await stage.invoker.stop()
+    assert revoked == [{}]
+
+
 async def test_nothing_is_kept_of_functions_that_are_gone(stage: Stage) -> None:
     for number in range(20):
         function = make_function(f"f{number}")
