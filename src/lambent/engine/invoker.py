@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from lambent.base import memory
@@ -435,7 +435,7 @@ class Invoker:
         self._end(slot)
         self._provide()
 
-    def _changed(self, slot: Slot, environment: Environment, issued: list[Mapping[str, str]]) -> None:
+    def _changed(self, slot: Slot, environment: Environment, issued: Sequence[Mapping[str, str]] = ()) -> None:
         """An environment has changed its state."""
         if environment.state is State.DEAD:
             for credentials in issued:
