@@ -195,7 +195,7 @@ class App:
         revealing = Revealing(operations, variables)
         functions.register(revealing)
         layers.register(operations)
-        register(operations, db, store, aliases, signing, self._clock)
+        register(operations, db, store, aliases, layer_versions, signing, self._clock)
         PolicySimulator().register(operations)
         registry = Registry(DEFAULT_ACCOUNT, config.region)
         ecr = Ecr(db, LocalBlobs(data / "registry"), self._clock, key, registry)

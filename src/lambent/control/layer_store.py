@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import orjson
@@ -30,12 +30,15 @@ MIGRATIONS = (
             " PRIMARY KEY (account, region, name, number))",
         ),
     ),
+    Migration("layers", 2, "tags of layers", ("ALTER TABLE layers ADD COLUMN tags TEXT",)),
 )
 
 _FIND = (
     "SELECT account, region, name, number, document, policy, revision FROM layer_versions"
     " WHERE account = ? AND region = ? AND name = ? AND number = ?"
 )
+_ANY = "SELECT 1 FROM layer_versions WHERE account = ? AND region = ? AND name = ? LIMIT 1"
+_FORGET_TAGS = "UPDATE layers SET tags = NULL WHERE account = ? AND region = ? AND name = ?"
 _DELETE = "DELETE FROM layer_versions WHERE account = ? AND region = ? AND name = ? AND number = ? RETURNING document"
 _SET_POLICY = (
     "UPDATE layer_versions SET policy = ?, revision = ? WHERE account = ? AND region = ? AND name = ? AND number = ?"
@@ -109,6 +112,8 @@ class LayerStore:
             for (document,) in connection.execute(_DELETE, (key.account, key.region, key.name, number)):
                 digest = orjson.loads(document)["digest"]
                 connection.after_commit(lambda digest=digest: self._let_go(digest))  # type: ignore[misc]
+            if not connection.execute(_ANY, (key.account, key.region, key.name)):
+                connection.execute(_FORGET_TAGS, (key.account, key.region, key.name))
 
         await self._db.write(work)
 
@@ -126,6 +131,23 @@ class LayerStore:
             connection.execute(_SET_POLICY, (*values, key.account, key.region, key.name, number))
 
         await self._db.write(work)
+
+    async def tags(self, key: LayerKey) -> Mapping[str, str] | None:
+        """None when there is no such layer."""
+        return await self._db.read(lambda connection: _tags(connection, key))
+
+    async def change_tags(self, key: LayerKey, change: Callable[[Mapping[str, str]], dict[str, str]]) -> bool:
+        """Put what `change` makes of them in their place; False when there is no such layer."""
+
+        def work(connection: Connection) -> bool:
+            tags = _tags(connection, key)
+            if tags is None:
+                return False
+            query = "UPDATE layers SET tags = ? WHERE account = ? AND region = ? AND name = ?"
+            connection.execute(query, (orjson.dumps(change(tags)).decode(), key.account, key.region, key.name))
+            return True
+
+        return await self._db.write(work)
 
     async def versions(self, key: LayerKey) -> list[LayerVersion]:
         """Newest first."""
@@ -156,6 +178,16 @@ class LayerStore:
                 releaser(digest)
             except Exception:
                 _log.exception("a watcher of the layer store failed")
+
+
+def _tags(connection: Connection, key: LayerKey) -> dict[str, str] | None:
+    names = (key.account, key.region, key.name)
+    query = "SELECT tags FROM layers WHERE account = ? AND region = ? AND name = ?"
+    if not connection.execute(_ANY, names):
+        return None
+    [[tags]] = connection.execute(query, names)
+    found: dict[str, str] = orjson.loads(tags) if tags else {}
+    return found
 
 
 def _find(connection: Connection, key: LayerKey, number: int) -> Attached | None:

@@ -69,7 +69,7 @@ class Layers:
             operations.register("lambda", operation, handler)
 
     async def publish_layer_version(self, context: Context, parameters: Parameters) -> Answer:
-        key = _own(context.caller, parameters["LayerName"], "PublishLayerVersion")
+        key = of_caller(context.caller, parameters["LayerName"], "PublishLayerVersion")
         archive = zip_of(parameters["Content"], "publishing", "layer")
         runtimes, architectures = parameters.get("CompatibleRuntimes"), parameters.get("CompatibleArchitectures")
         async with self._code.stored(archive) as package:
@@ -122,7 +122,10 @@ class Layers:
 
     async def delete_layer_version(self, context: Context, parameters: Parameters) -> Answer:
         """Succeeds for a version that is not there, as on AWS. Functions that hold the version keep its content."""
-        key, number = _own(context.caller, parameters["LayerName"], "DeleteLayerVersion"), parameters["VersionNumber"]
+        key, number = (
+            of_caller(context.caller, parameters["LayerName"], "DeleteLayerVersion"),
+            parameters["VersionNumber"],
+        )
         await self._store.delete(key, _number(number))
         return {}
 
@@ -147,7 +150,7 @@ class Layers:
         return markers.answer("Layers", shown, marker)
 
     async def list_layer_versions(self, context: Context, parameters: Parameters) -> Answer:
-        key = _own(context.caller, parameters["LayerName"], "ListLayerVersions")
+        key = of_caller(context.caller, parameters["LayerName"], "ListLayerVersions")
         most = min(parameters.get("MaxItems", _PAGE), _PAGE)
         (below,) = markers.read(parameters["Marker"], (0,)) if parameters.get("Marker") else (0,)
         fitting = [
@@ -200,7 +203,7 @@ class Layers:
         return {"Policy": found.policy.document(), "RevisionId": found.revision}
 
     def _shared(self, context: Context, parameters: Parameters, operation: str) -> tuple[LayerKey, int]:
-        return _own(context.caller, parameters["LayerName"], operation), _number(parameters["VersionNumber"])
+        return of_caller(context.caller, parameters["LayerName"], operation), _number(parameters["VersionNumber"])
 
     def _content(self, version: LayerVersion, endpoint: str) -> dict[str, Any]:
         content = {
@@ -252,7 +255,7 @@ def _named(caller: Caller, name_or_arn: str) -> LayerKey:
     return LayerKey(match["account"], match["region"], match["name"])
 
 
-def _own(caller: Caller, name_or_arn: str, operation: str) -> LayerKey:
+def of_caller(caller: Caller, name_or_arn: str, operation: str) -> LayerKey:
     """The layer that is named; it must be the caller's own."""
     key = _named(caller, name_or_arn)
     if key.account != caller.account:

@@ -9,6 +9,8 @@ from lambent.control.code_signing import CodeSigning, config_not_found
 from lambent.control.event_invoke import EventInvokeConfigs
 from lambent.control.event_sources import EventSourceMappings
 from lambent.control.function_urls import FunctionUrls
+from lambent.control.layer_store import LayerStore
+from lambent.control.layer_tags import TaggedLayers
 from lambent.control.recursion import Recursion
 from lambent.control.runtime_management import RuntimeManagement
 from lambent.control.store import FunctionStore
@@ -23,6 +25,7 @@ def register(
     db: Database,
     store: FunctionStore,
     aliases: AliasStore,
+    layers: LayerStore,
     signing: CodeSigning,
     clock: Clock,
 ) -> None:
@@ -31,6 +34,7 @@ def register(
     mappings = EventSourceMappings(db, targets, clock)
     owners: dict[str, Owner] = {
         "function": TaggedFunctions(store),
+        "layer": TaggedLayers(layers),
         "code-signing-config": TaggedResources(signing.configs, config_not_found),
         "event-source-mapping": TaggedResources(mappings.mappings, _no_mapping),
     }

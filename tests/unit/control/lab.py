@@ -88,7 +88,7 @@ class Lab:
         revealing = Revealing(self.operations, self.secrets)
         self.layers.register(self.operations)
         self.functions.register(revealing)
-        register(self.operations, self.db, self.store, self.aliases, signing, self.clock)
+        register(self.operations, self.db, self.store, self.aliases, self.layer_versions, signing, self.clock)
         Versions(self.store).register(revealing)
         Aliases(self.store, self.aliases, self.clock).register(self.operations)
         Permissions(self.db, self.store, self.aliases).register(self.operations)

@@ -127,6 +127,28 @@ async def test_a_layer_goes_by_its_arn_too(lab: Lab) -> None:
     assert (await lab.call("GetLayerVersion", LayerName=arn, VersionNumber=2))["Version"] == 2
 
 
+async def test_tags_are_of_the_layer_and_go_with_its_last_version(lab: Lab) -> None:
+    arn = (await publish(lab))["LayerArn"]
+    await publish(lab)
+    assert (await lab.call("ListTags", Resource=arn))["Tags"] == {}
+    await lab.call("TagResource", Resource=arn, Tags={"a": "1", "b": "2"})
+    await lab.call("UntagResource", Resource=arn, TagKeys=["b"])
+    await lab.call("DeleteLayerVersion", LayerName="l", VersionNumber=1)
+    assert (await lab.call("ListTags", Resource=arn))["Tags"] == {"a": "1"}
+    many = {f"k{number}": "" for number in range(50)}
+    assert (await lab.refusal("TagResource", Resource=arn, Tags=many)).code == "InvalidParameterValueException"
+    assert (await lab.refusal("ListTags", Resource=arn, account=STRANGER)).code == "AccessDeniedException"
+    await lab.call("DeleteLayerVersion", LayerName="l", VersionNumber=2)
+    for operation, members in (
+        ("ListTags", {}),
+        ("TagResource", {"Tags": {"a": "1"}}),
+        ("UntagResource", {"TagKeys": ["a"]}),
+    ):
+        assert (await lab.refusal(operation, Resource=arn, **members)).code == "ResourceNotFoundException"
+    await publish(lab)
+    assert (await lab.call("ListTags", Resource=arn))["Tags"] == {}
+
+
 # Functions
 
 
