@@ -120,6 +120,13 @@ def deploy(client: Any, name: str, runtime: str, package: bytes, **settings: Any
     client.get_waiter("function_active_v2").wait(FunctionName=name)
 
 
+def run(*command: Any, **options: Any) -> str:
+    """What a command prints; it must succeed."""
+    result = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120, **options)
+    assert result.returncode == 0, f"{' '.join(map(str, command))}\n{result.stdout}{result.stderr}"
+    return result.stdout
+
+
 def tail(response: Mapping[str, Any]) -> str:
     """The end of the log that `LogType=Tail` brought."""
     return base64.b64decode(response["LogResult"]).decode()

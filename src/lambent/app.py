@@ -33,6 +33,7 @@ from lambent.control.concurrency import Concurrency
 from lambent.control.concurrency_store import PROVISION, ConcurrencyStore
 from lambent.control.file_systems import FileSystems
 from lambent.control.functions import Functions
+from lambent.control.images import Images
 from lambent.control.layer_store import LayerStore
 from lambent.control.layers import Layers
 from lambent.control.links import PREFIX
@@ -48,6 +49,7 @@ from lambent.endpoints import Endpoints
 from lambent.engine.drivers.namespaces import NamespaceDriver
 from lambent.engine.drivers.oci import Engine, OciDriver
 from lambent.engine.drivers.process import ProcessDriver
+from lambent.engine.images import ImageLayers
 from lambent.engine.invoker import Invoker
 from lambent.engine.lease import Leases
 from lambent.engine.logs import LogBook
@@ -165,9 +167,11 @@ class App:
             invoker.retire(key, store.versions(key).values())
 
         store.on_change(changed)
+        registry_blobs = LocalBlobs(data / "registry")
+        layers_of_images = ImageLayers(registry_blobs, trees)
         snapshots = Snapshots(invoker)
         self._on_stop(snapshots.stop)
-        preparer = Preparer(store, blobs, trees, runtimes, self._driver, snapshots)
+        preparer = Preparer(store, blobs, trees, layers_of_images, runtimes, self._driver, snapshots)
         self._on_stop(preparer.stop)
         jobs.bind(PREPARE, preparer.prepare)
         provisioner = Provisioner(store, concurrency, invoker)
@@ -181,9 +185,10 @@ class App:
         layers = Layers(layer_versions, blobs, trees, orphans, self._clock, key, config.organizations)
         attachments = Attachments(layers, layer_versions, orphans, trees)
         signing = CodeSigning(db, store, self._clock)
+        images = Images(Client(operations, self._clock), registry_blobs)
         shares = FileSystems(config.file_systems)
         means = (blobs, trees, orphans, self._clock, key)
-        functions = Functions(store, aliases, concurrency, attachments, signing, variables, shares, *means)
+        functions = Functions(store, aliases, concurrency, attachments, signing, variables, images, shares, *means)
         await jobs.start()
         self._on_stop(jobs.stop)
         await concurrency.renew()
@@ -198,7 +203,7 @@ class App:
         register(operations, db, store, aliases, layer_versions, signing, self._clock)
         PolicySimulator().register(operations)
         registry = Registry(DEFAULT_ACCOUNT, config.region)
-        ecr = Ecr(db, LocalBlobs(data / "registry"), self._clock, key, registry)
+        ecr = Ecr(db, registry_blobs, self._clock, key, registry, keep=store.digests)
         ecr.register(operations)
         ecr.start()
         self._on_stop(ecr.stop)

@@ -1,7 +1,6 @@
 """The registry of a running server, by the tools that people push and pull with."""
 
 import base64
-import gzip
 import hashlib
 import http.client
 import json
@@ -16,9 +15,9 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from support import Server, clean_environment, eventually
+from imagery import layout
+from support import Server, clean_environment, eventually, run
 
-OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFORMANCE = Path(__file__).parent / "oci_conformance"
 
 
@@ -49,40 +48,12 @@ def password_of(ecr):
     return base64.b64decode(token).decode().removeprefix("AWS:")
 
 
-def layout(directory, *layers):
-    """An OCI layout with one image, tagged latest; the digest of its manifest."""
-    blobs = directory / "blobs/sha256"
-    blobs.mkdir(parents=True)
-
-    def put(data, media_type):
-        digest = hashlib.sha256(data).hexdigest()
-        (blobs / digest).write_bytes(data)
-        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
-
-    parts = [put(gzip.compress(layer), "application/vnd.oci.image.layer.v1.tar+gzip") for layer in layers]
-    settings = {"architecture": "amd64", "os": "linux", "config": {}}
-    settings["rootfs"] = {"type": "layers", "diff_ids": [part["digest"] for part in parts]}
-    config = put(json.dumps(settings).encode(), "application/vnd.oci.image.config.v1+json")
-    body = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": parts}
-    manifest = put(json.dumps(body).encode(), OCI_MANIFEST)
-    named = manifest | {"annotations": {"org.opencontainers.image.ref.name": "latest"}}
-    (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
-    (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    return manifest["digest"]
-
-
-def run(*command, **options):
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
-    assert result.returncode == 0, f"{' '.join(map(str, command))}\n{result.stdout}{result.stderr}"
-    return result.stdout
-
-
 def skopeo(*arguments, **options):
     return run("skopeo", "--insecure-policy", *map(str, arguments), **options)
 
 
 def test_skopeo_pushes_and_pulls(ecr, host, repository, password, tmp_path):
-    digest = layout(tmp_path / "image", os.urandom(300_000), b"second")
+    digest = layout(tmp_path / "image", [os.urandom(300_000), b"second"])
     target = f"docker://{host}/{repository}:v1"
     login = ["--creds", f"AWS:{password}"]
     skopeo("copy", "--dest-tls-verify=false", "--dest-creds", login[1], f"oci:{tmp_path}/image:latest", target)

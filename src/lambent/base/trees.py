@@ -81,15 +81,27 @@ class Trees:
 
     async def unpack(self, digest: str, archive: bytes | Path, limits: Limits | None = None) -> Path:
         """Unpack `archive` under its `digest`, unless it is there; the tree. Raises ArchiveError."""
+        return await self.build(digest, lambda target: unpack(archive, target, limits).size)
+
+    async def build(self, digest: str, make: Callable[[Path], int]) -> Path:
+        """Have `make` fill a directory that does not exist yet, unless the tree is there; the tree.
+
+        `make` runs in a thread and gives the bytes of what it made. What it raises comes out here, and nothing is left.
+        """
         path = self.path(digest)
         async with self._retention.making(digest):
             if not path.is_dir():
-                await asyncio.to_thread(self._build, path, archive, limits)
+                await asyncio.to_thread(self._build, path, make)
         return path
 
-    def _build(self, path: Path, archive: bytes | Path, limits: Limits | None) -> None:
+    def _build(self, path: Path, make: Callable[[Path], int]) -> None:
         aside = self._root / (ASIDE + secrets.token_hex(8))
-        self._sizes[path.name] = unpack(archive, aside, limits).size
+        try:
+            self._sizes[path.name] = make(aside)
+        except BaseException:
+            if aside.exists():
+                remove_tree(aside)
+            raise
         try:
             aside.rename(path)
         except OSError:

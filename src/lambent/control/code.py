@@ -84,6 +84,22 @@ def zip_of(source: Mapping[str, Any], doing: str, what: str = "function") -> byt
     raise AwsError("InvalidParameterValueException", f"Please provide a source for {what} code.", Type="User")
 
 
+def image_uri_of(source: Mapping[str, Any], doing: str) -> str:
+    """The ImageUri in FunctionCode or in the members of UpdateFunctionCode.
+
+    Raises InvalidParameterValueException when it is not exactly that.
+    """
+    for member in ("ZipFile", *_IN_STORAGE):
+        if source.get(member):
+            problem = f"Please don't provide {member} when {doing} a function with packageType Image."
+            raise AwsError("InvalidParameterValueException", problem, Type="User")
+    uri: str | None = source.get("ImageUri")
+    if not uri:
+        problem = f"Please provide ImageUri when {doing} a function with packageType Image."
+        raise AwsError("InvalidParameterValueException", problem, Type="User")
+    return uri
+
+
 def _explain(error: ArchiveError) -> AwsError:
     if isinstance(error, ArchiveEmpty):
         message = "Uploaded file must be a non-empty zip"

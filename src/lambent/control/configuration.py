@@ -23,8 +23,11 @@ def describe(function: Function, qualifier: str | None = None) -> dict[str, Any]
         "LastUpdateStatusReasonCode": function.last_update_status_reason_code,
     }
     shown |= {name: value for name, value in states.items() if value is not None}
-    arn = runtimes.version_arn(function.key.region, function.runtime)
-    shown["RuntimeVersionConfig"] = {"RuntimeVersionArn": arn}
+    if function.image is None:
+        arn = runtimes.version_arn(function.key.region, function.runtime)
+        shown["RuntimeVersionConfig"] = {"RuntimeVersionArn": arn}
+    elif function.image.overrides:
+        shown["ImageConfigResponse"] = {"ImageConfig": dict(function.image.overrides)}
     return shown
 
 
@@ -35,15 +38,13 @@ def summarize(function: Function, qualifier: str | None = None) -> dict[str, Any
     shown = {
         "FunctionName": function.key.name,
         "FunctionArn": function.key.arn(qualifier),
-        "Runtime": function.runtime,
         "Role": function.role,
-        "Handler": function.handler,
         "CodeSize": function.code_size,
         "Description": function.description,
         "Timeout": function.timeout,
         "MemorySize": function.memory_size,
         "LastModified": function.last_modified,
-        "CodeSha256": base64.b64encode(bytes.fromhex(function.code_digest)).decode(),
+        "CodeSha256": code_sha256(function),
         "Version": function.version,
         "TracingConfig": {"Mode": function.tracing_mode},
         "RevisionId": function.revision_id,
@@ -53,6 +54,8 @@ def summarize(function: Function, qualifier: str | None = None) -> dict[str, Any
         "SnapStart": {"ApplyOn": function.snap_start, "OptimizationStatus": _optimization(function)},
         "LoggingConfig": _logging(function.logging),
     }
+    if function.image is None:
+        shown |= {"Runtime": function.runtime, "Handler": function.handler}
     if function.environment is not None:
         shown["Environment"] = function.environment  # sealed: `Secrets.reveal` shows what is in it
     if function.layers:
@@ -60,6 +63,13 @@ def summarize(function: Function, qualifier: str | None = None) -> dict[str, Any
     if function.vpc_config is not None:
         shown["VpcConfig"] = _vpc(function.vpc_config)
     return shown | dict(function.extras)
+
+
+def code_sha256(function: Function) -> str:
+    """Of a zip in base64; of an image the digest itself, as AWS shows it."""
+    if function.image is not None:
+        return function.code_digest
+    return base64.b64encode(bytes.fromhex(function.code_digest)).decode()
 
 
 def _optimization(function: Function) -> str:

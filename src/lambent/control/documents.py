@@ -7,7 +7,15 @@ from typing import Any
 import orjson
 
 from lambent.base.db import DatabaseError
-from lambent.control.records import Function, FunctionKey, Layer, LoggingConfig, SealedVariables
+from lambent.control.records import (
+    Function,
+    FunctionKey,
+    Image,
+    ImageLayer,
+    Layer,
+    LoggingConfig,
+    SealedVariables,
+)
 
 
 def to_document(function: Function) -> str:
@@ -23,7 +31,16 @@ def from_document(document: str) -> Function:
         layers = tuple(Layer(**layer) for layer in members.pop("layers", ()))
         sealed = members.pop("environment", None)
         environment = SealedVariables(**sealed) if sealed is not None else None
-        return Function(key=key, logging=logging, layers=layers, environment=environment, **members)
+        image = _image(members.pop("image", None))
+        return Function(key=key, logging=logging, layers=layers, environment=environment, image=image, **members)
     except (KeyError, TypeError) as error:
         message = f"the database holds a function that this version of Lambent cannot read ({error})"
         raise DatabaseError(message) from error
+
+
+def _image(members: dict[str, Any] | None) -> Image | None:
+    if members is None:
+        return None
+    layers = tuple(ImageLayer(**layer) for layer in members.pop("layers"))
+    entrypoint, command = tuple(members.pop("entrypoint")), tuple(members.pop("command"))
+    return Image(layers=layers, entrypoint=entrypoint, command=command, **members)

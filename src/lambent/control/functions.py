@@ -14,14 +14,15 @@ from lambent.base.trees import Trees
 from lambent.control import markers, names, quotas, settings
 from lambent.control.alias_store import AliasStore
 from lambent.control.attachments import Attachments
-from lambent.control.code import Code, Package, zip_of
+from lambent.control.code import Code, Package, image_uri_of, zip_of
 from lambent.control.code_signing import CodeSigning
 from lambent.control.concurrency_store import ConcurrencyStore
 from lambent.control.configuration import describe, summarize, timestamp
 from lambent.control.file_systems import FileSystems
+from lambent.control.images import Images, kept
 from lambent.control.links import CodeLinks
 from lambent.control.orphans import Orphans
-from lambent.control.records import LATEST, Function, FunctionKey, LoggingConfig
+from lambent.control.records import IMAGE_RUNTIME, LATEST, Function, FunctionKey, Image, LoggingConfig
 from lambent.control.secrets import Secrets
 from lambent.control.store import FunctionStore, already_exists, not_found, refuse_update
 from lambent.wire.errors import AwsError
@@ -45,6 +46,7 @@ class Functions:
         attachments: Attachments,
         signing: CodeSigning,
         secrets: Secrets,
+        images: Images,
         file_systems: FileSystems,
         blobs: Blobs,
         trees: Trees,
@@ -60,6 +62,7 @@ class Functions:
         self._code = Code(blobs, trees, orphans)
         self._signing = signing
         self._secrets = secrets
+        self._images = images
         self._file_systems = file_systems
         self._links = CodeLinks(blobs, clock, key)
         self._clock = clock
@@ -87,9 +90,11 @@ class Functions:
             problem = f"Value '{key.name}' at 'functionName' failed to satisfy constraint: {constraint}"
             raise settings.invalid(f"1 validation error detected: {problem}")
         function = self._new(key, parameters)
-        archive = zip_of(parameters["Code"], "creating")
+        archive = b"" if function.package_type == "Image" else zip_of(parameters["Code"], "creating")
         if await self._store.get(key) is not None:
             raise already_exists(key)
+        if function.package_type == "Image":
+            return await self._create_from_image(context, parameters, function)
         await self._refuse_beyond_quota(key, len(archive))
         signing = parameters.get("CodeSigningConfigArn")
         await self._signing.check_deployment(context, key, signing)
@@ -114,10 +119,24 @@ class Functions:
         if used + more > quotas.TOTAL_CODE_SIZE:
             raise AwsError("CodeStorageExceededException", "Code storage limit exceeded.", Type="User")
 
+    async def _create_from_image(self, context: Context, parameters: Parameters, function: Function) -> Answer:
+        uri = image_uri_of(parameters["Code"], "creating")
+        if parameters.get("CodeSigningConfigArn"):
+            raise settings.invalid("Code signing is not supported for functions created with container images.")
+        overrides = parameters.get("ImageConfig", {})
+        image = await self._images.pin(context, uri, function.architecture, overrides)
+        publish = parameters.get("Publish", False)
+        environment = await self._secrets.choose(function.key, parameters, None)
+        function = _with_image(replace(function, environment=environment), image)
+        made = await self._store.create(function, publish=publish)
+        return describe(made) | {"FunctionArn": function.key.arn()}
+
     def _new(self, key: FunctionKey, parameters: Parameters) -> Function:
         settings.check(parameters, key.region)
         self._file_systems.check(parameters)
-        if not parameters.get("Runtime") or not parameters.get("Handler"):
+        package_type = parameters.get("PackageType", "Zip")
+        settings.check_package(parameters, package_type)
+        if package_type == "Zip" and (not parameters.get("Runtime") or not parameters.get("Handler")):
             raise settings.invalid(
                 "Runtime and Handler are mandatory parameters for functions created with deployment packages."
             )
@@ -127,8 +146,9 @@ class Functions:
             revision_id=self._clock.uuid(),
             last_modified=timestamp(self._clock.now()),
             role=parameters["Role"],
-            runtime=parameters["Runtime"],
-            handler=parameters["Handler"],
+            runtime=parameters.get("Runtime", IMAGE_RUNTIME),
+            handler=parameters.get("Handler", ""),
+            package_type=package_type,
             code_digest="",
             code_size=0,
             logging=LoggingConfig("Text", f"/aws/lambda/{key.name}"),
@@ -138,10 +158,9 @@ class Functions:
 
     async def get_function(self, context: Context, parameters: Parameters) -> Answer:
         function, qualifier = await self._look_up(context, parameters)
-        location = self._links.url(context.endpoint, function.code_digest)
         answer: dict[str, Any] = {
             "Configuration": describe(function, qualifier),
-            "Code": {"RepositoryType": "S3", "Location": location},
+            "Code": self._location(context, function),
         }
         latest = function if function.version == LATEST else await self._store.get(function.key)
         if latest is not None and latest.tags:  # tags belong to the function, whatever was asked for
@@ -149,6 +168,11 @@ class Functions:
         if (reserved := self._concurrency.reserved(function.key)) is not None:
             answer["Concurrency"] = {"ReservedConcurrentExecutions": reserved}
         return answer
+
+    def _location(self, context: Context, function: Function) -> Answer:
+        if (image := function.image) is not None:
+            return {"RepositoryType": "ECR", "ImageUri": image.uri, "ResolvedImageUri": image.resolved_uri}
+        return {"RepositoryType": "S3", "Location": self._links.url(context.endpoint, function.code_digest)}
 
     async def get_function_configuration(self, context: Context, parameters: Parameters) -> Answer:
         return describe(*await self._look_up(context, parameters))
@@ -183,9 +207,11 @@ class Functions:
         function = await self._store.get(key)
         if function is None:
             raise not_found(key)
+        expected = parameters.get("RevisionId")
+        if function.image is not None:
+            return await self._update_image(context, parameters, function, function.image)
         archive = zip_of(parameters, "updating")
         settings.refuse_not_built(parameters)
-        expected = parameters.get("RevisionId")
         refuse_update(function, expected)
         await self._refuse_beyond_quota(key, len(archive) - function.code_size)
         await self._signing.check_deployment(context, key)
@@ -202,6 +228,27 @@ class Functions:
             publish = parameters.get("Publish", False)
             return describe(await self._store.replace(key, change, expected, publish=publish))
 
+    async def _update_image(
+        self, context: Context, parameters: Parameters, function: Function, current: Image
+    ) -> Answer:
+        uri = image_uri_of(parameters, "updating")
+        expected = parameters.get("RevisionId")
+        refuse_update(function, expected)
+        architectures = {name: parameters[name] for name in ("Architectures",) if name in parameters}
+        wanted = settings.apply(architectures, function).architecture
+        image = await self._images.pin(context, uri, wanted, current.overrides)
+        now = timestamp(self._clock.now())
+
+        def change(latest: Function) -> Function:
+            overrides = latest.image.overrides if latest.image is not None else {}
+            changed = settings.apply(architectures, latest)
+            return replace(_with_image(changed, replace(image, overrides=overrides)), last_modified=now)
+
+        if parameters.get("DryRun"):
+            return describe(change(function))
+        publish = parameters.get("Publish", False)
+        return describe(await self._store.replace(function.key, change, expected, publish=publish))
+
     async def update_function_configuration(self, context: Context, parameters: Parameters) -> Answer:
         key = names.unqualified(context, parameters)
         settings.check(parameters, key.region)
@@ -214,6 +261,7 @@ class Functions:
         function = await self._store.get(key)
         if function is None:
             raise not_found(key)
+        settings.check_package(parameters, function.package_type)
         refuse_update(function, expected)
         further: dict[str, Any] = {"last_modified": now}
         async with self._attachments.held(context.caller, parameters.get("Layers", ())) as held:
@@ -224,7 +272,10 @@ class Functions:
                 further["environment"] = environment
 
             def change(current: Function) -> Function:
-                return replace(settings.apply(parameters, current), **further)
+                changed = replace(settings.apply(parameters, current), **further)
+                if changed.image is None or "ImageConfig" not in parameters:
+                    return changed
+                return replace(changed, image=replace(changed.image, overrides=kept(parameters["ImageConfig"])))
 
             return describe(await self._store.replace(key, change, expected))
 
@@ -238,6 +289,10 @@ class Functions:
         if not await self._store.delete(key, qualifier):
             raise not_found(key)
         return {"StatusCode": 204}
+
+
+def _with_image(function: Function, image: Image) -> Function:
+    return replace(function, image=image, code_digest=image.digest.partition(":")[2], code_size=0)
 
 
 def _with_code(function: Function, package: Package) -> Function:

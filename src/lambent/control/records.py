@@ -83,6 +83,45 @@ class Layer:
     code_size: int  # bytes of the zip
 
 
+IMAGE_RUNTIME = "image"  # stands for the runtime of functions that are container images; no answer shows it
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLayer:
+    """One layer of a container image."""
+
+    content: str  # hexadecimal sha256 of the tar: the digest of the tree that it becomes
+    blob: str  # hexadecimal sha256 of the tar as the registry keeps it
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """The container image that a function is, pinned when it was created or its code last updated."""
+
+    uri: str  # as it was given
+    digest: str  # "sha256:…" of the manifest or index that the URI meant
+    resolved_uri: str  # with that digest in the place of a tag
+    manifest: str  # digest of the manifest for the function's architecture
+    layers: tuple[ImageLayer, ...]  # lowest first
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    directory: str
+    environment: Mapping[str, str]
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # ImageConfig: EntryPoint, Command, WorkingDirectory
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What is executed: the entry point, then the command, each the function's own where it has one."""
+        return (
+            *self.overrides.get("EntryPoint", self.entrypoint),
+            *self.overrides.get("Command", self.command),
+        )
+
+    @property
+    def working_directory(self) -> str:
+        return self.overrides.get("WorkingDirectory") or self.directory
+
+
 @dataclass(frozen=True, slots=True)
 class SealedVariables:
     """Environment variables as records keep them, which nobody can read without the KMS key: see `secrets`."""
@@ -104,8 +143,8 @@ class Function:
     role: str
     runtime: str
     handler: str
-    code_digest: str  # hexadecimal sha256 of the zip: its key among the blobs
-    code_size: int  # bytes of the zip
+    code_digest: str  # hexadecimal sha256 of the zip: its key among the blobs; of an image that of its manifest
+    code_size: int  # bytes of the zip; 0 for an image
     description: str = ""
     timeout: int = 3  # seconds
     memory_size: int = 128  # MiB
@@ -127,6 +166,7 @@ class Function:
     last_update_status: str | None = None  # None until first Active
     last_update_status_reason: str | None = None
     last_update_status_reason_code: str | None = None
+    image: Image | None = None  # None: a zip
     source_description: str | None = None
     """Of a published version: the description that $LATEST had, which publishing may have overridden."""
 
@@ -142,7 +182,9 @@ class Function:
 
     @property
     def digests(self) -> frozenset[str]:
-        """Everything stored that the function is made of: its code and its layers."""
+        """Everything stored that the function is made of: its code and its layers, or those of its image."""
+        if self.image is not None:
+            return frozenset(digest for layer in self.image.layers for digest in (layer.content, layer.blob))
         return frozenset((self.code_digest, *(layer.digest for layer in self.layers)))
 
 

@@ -63,9 +63,18 @@ def refuse_not_built(parameters: Mapping[str, Any]) -> None:
     for member, what in _NOT_BUILT.items():
         if parameters.get(member):
             raise not_built(what)
-    if parameters.get("PackageType") == "Image":
-        raise not_built("container images (PackageType=Image)")
-    if parameters.get("ImageConfig"):  # every function that there is has a zip
+
+
+def check_package(parameters: Mapping[str, Any], package_type: str) -> None:
+    """Raises for settings that belong to functions of the other package type."""
+    if package_type == "Image":
+        if any(parameters.get(member) for member in ("Handler", "Runtime", "Layers")):
+            raise invalid(
+                "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image."
+            )
+        if parameters.get("SnapStart", {}).get("ApplyOn", "None") != "None":
+            raise invalid("SnapStart is not supported for functions with packageType Image.")
+    elif parameters.get("ImageConfig"):
         raise invalid("ImageConfig is not supported for functions with packageType Zip.")
 
 

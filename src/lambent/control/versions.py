@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Any
 
 from lambent.control import markers, names
-from lambent.control.configuration import describe, summarize
+from lambent.control.configuration import code_sha256, describe, summarize
 from lambent.control.records import Function
 from lambent.control.store import FunctionStore, not_found
 from lambent.wire.errors import AwsError, not_built
@@ -36,7 +35,7 @@ class Versions:
         wanted = parameters.get("CodeSha256")
 
         def check(latest: Function) -> None:
-            current = base64.b64encode(bytes.fromhex(latest.code_digest)).decode()
+            current = code_sha256(latest)
             if wanted and wanted != current:
                 problem = f"CodeSHA256 ({wanted}) is different from current CodeSHA256 in $LATEST ({current})."
                 advice = "Please try again with the CodeSHA256 in $LATEST."

@@ -22,15 +22,18 @@ def assignment_of(
 ) -> Assignment:
     """`own` are the function's own environment variables."""
     variables = environment(function, runtime, log_stream, credentials, initialization, own)
+    image = function.image
     return Assignment(
-        code=function.code_digest,
+        code=function.code_digest if image is None else "",
         layers=tuple(layer.digest for layer in function.layers),
         environment=variables,
         memory=function.memory_size,
         ephemeral_storage=function.ephemeral_storage,
         file_systems=function.file_systems,
-        extension_environment=extension_environment(variables) if function.layers else {},
-        command=runtime.fresh_start(variables),
+        extension_environment=extension_environment(variables) if function.layers or image is not None else {},
+        image=tuple(layer.content for layer in image.layers) if image is not None else (),
+        directory=image.working_directory if image is not None else None,
+        command=runtime.fresh_start(variables) if image is None else image.arguments,
     )
 
 

@@ -42,6 +42,10 @@ EXTENSION_CONNECTIONS = 2  # more for every extension: one may be parked, one at
 FREEZE_SECONDS = 0.05  # an idle environment that gets no further event within this time is frozen
 
 _CREDENTIALS_LAST = timedelta(hours=6)  # what a restored environment is told
+NO_CLIENT = (
+    "The image's program ended before it asked for an event. It must hold a runtime interface client for its language"
+    " (such as awslambdaric for Python) and start it by its entry point.\n"
+)
 
 _log = logging.getLogger("lambent.environment")
 
@@ -207,6 +211,8 @@ class Environment:
     async def _init_failed(self, failure: Outcome) -> None:
         self._give = None
         self._processes.drain()
+        if self.function.image is not None and failure.error_type == "Runtime.ExitError":
+            self._log(NO_CLIENT, self._current)
         if self.extensions.members:
             self._init_over(failure)
             await self._shut_down(TIMEOUT if failure.status == "timeout" else FAILURE)

@@ -7,9 +7,12 @@ import logging
 
 from lambent.base.archives import ArchiveError
 from lambent.base.blobs import BlobDamaged, BlobMissing, Blobs
+from lambent.base.image_layers import LayerError
 from lambent.base.jobs import Job
 from lambent.base.trees import Trees
+from lambent.control.records import Function
 from lambent.control.store import FunctionStore, Preparation
+from lambent.engine.images import ImageLayers
 from lambent.engine.runtimes import Missing, Runtime, Runtimes
 from lambent.engine.sandbox import Driver, SandboxError
 from lambent.engine.snapshots import Snapshots
@@ -26,6 +29,7 @@ class Preparer:
         store: FunctionStore,
         blobs: Blobs,
         trees: Trees,
+        layers: ImageLayers,
         runtimes: Runtimes,
         driver: Driver,
         snapshots: Snapshots,
@@ -33,6 +37,7 @@ class Preparer:
         self._store = store
         self._blobs = blobs
         self._trees = trees
+        self._layers = layers
         self._runtimes = runtimes
         self._driver = driver
         self._snapshots = snapshots
@@ -50,11 +55,8 @@ class Preparer:
             reason = f"{runtime.reason}. {advice}"
             await self._fail(task, job, "InvalidRuntime", reason)
             return
-        try:
-            for digest in function.digests:
-                await self._unpack(digest)
-        except (ArchiveError, BlobMissing, BlobDamaged) as error:
-            await self._fail(task, job, "InvalidZipFileException", str(error))
+        if (failure := await self._make_trees(function)) is not None:
+            await self._fail(task, job, *failure)
             return
         snapshot = snap_started(function)
         if snapshot and (problem := await self._snapshots.make(function)) is not None:
@@ -64,6 +66,22 @@ class Preparer:
         if snapshot:
             self._snapshots.served(function, served)
         self.warm(runtime)
+
+    async def _make_trees(self, function: Function) -> tuple[str, str] | None:
+        """Unpack what the function is made of; (reason code, reason) when that cannot be done."""
+        try:
+            if function.image is not None:
+                await self._layers.unpack(function.image)
+            else:
+                for digest in function.digests:
+                    await self._unpack(digest)
+        except BlobMissing as error:
+            return ("InvalidZipFileException", str(error)) if function.image is None else ("ImageDeleted", str(error))
+        except (ArchiveError, BlobDamaged) as error:
+            return "InvalidZipFileException", str(error)
+        except LayerError as error:
+            return "InvalidImage", f"The image cannot be used: {error}"
+        return None
 
     async def _fail(self, task: Preparation, job: Job, code: str, reason: str) -> None:
         await self._store.finish(

@@ -26,6 +26,9 @@ class Assignment:
     extension_environment: Mapping[str, str] = field(default_factory=dict)  # what external extensions see of it
     file_systems: tuple[tuple[str, str], ...] = ()
     """ARNs of access points, each with the path below /mnt where it is mounted, writable."""
+    image: tuple[str, ...] = ()
+    """Digests of the trees that together become the root, lowest first; then there is no code and are no layers."""
+    directory: str | None = None  # of an image: where its program starts
     command: tuple[str, ...] | None = None
     """What to execute, for a function that no waiting process can take. The first word may name several places,
     divided by colons: the first that is there is executed."""

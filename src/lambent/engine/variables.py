@@ -31,10 +31,12 @@ def environment(
         "_AWS_XRAY_DAEMON_PORT": "2000",
     }
     variables |= runtime.variables
+    if function.image is not None:
+        variables |= function.image.environment
     variables |= own or {}
     variables |= credentials
     variables |= {
-        "_HANDLER": function.handler,
+        "_HANDLER": function.handler if function.image is None else " ".join(function.image.arguments[-1:]),
         "AWS_LAMBDA_LOG_GROUP_NAME": function.logging.log_group,
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         "LAMBDA_TASK_ROOT": "/var/task",

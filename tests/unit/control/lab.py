@@ -24,6 +24,7 @@ from lambent.control.concurrency import Concurrency
 from lambent.control.concurrency_store import PROVISION, ConcurrencyStore
 from lambent.control.file_systems import FileSystems
 from lambent.control.functions import Functions
+from lambent.control.images import Images
 from lambent.control.layer_store import LayerStore
 from lambent.control.layers import Layers
 from lambent.control.operations import register
@@ -81,10 +82,10 @@ class Lab:
         self.store.on_remove(self.concurrency.let_go)
         self.aliases.on_move(self.concurrency.alias_moved)
         signing = CodeSigning(self.db, self.store, self.clock)
+        images = Images(Client(self.operations, self.clock), self.blobs)
         shares = FileSystems((ACCESS_POINT,))
-        self.functions = Functions(
-            self.store, self.aliases, self.concurrency, attachments, signing, self.secrets, shares, *means
-        )
+        kept = (self.store, self.aliases, self.concurrency)
+        self.functions = Functions(*kept, attachments, signing, self.secrets, images, shares, *means)
         revealing = Revealing(self.operations, self.secrets)
         self.layers.register(self.operations)
         self.functions.register(revealing)

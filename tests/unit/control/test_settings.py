@@ -328,7 +328,7 @@ async def test_layers_are_refused_in_the_words_of_aws(lab):
         ({"PublishTo": "LATEST_PUBLISHED"}, "PublishTo"),
         (
             {"PackageType": "Image", "Code": {"ImageUri": "r/i:t"}, "Runtime": None, "Handler": None},
-            "PackageType=Image",
+            "other registries",
         ),
         ({"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}}, "TenancyConfig"),
         ({"DurableConfig": {"ExecutionTimeout": 10}}, "DurableConfig"),

@@ -18,7 +18,7 @@ from typing import Any
 from lambent.engine.drivers import cgroups, disks, mounts, root
 from lambent.engine.drivers.shares import Shares
 from lambent.engine.drivers.zygote import Zygote
-from lambent.engine.guest import wire
+from lambent.engine.guest import layout, wire
 from lambent.engine.sandbox import Assignment, Exit, Launch, MountError, SandboxError
 
 MIB = 1 << 20
@@ -203,6 +203,7 @@ class NamespaceSandbox:
             "mounts": list(found),
             "code": assignment.code,
             "layers": assignment.layers,
+            "image": assignment.image,
             "tmp_size": assignment.ephemeral_storage * MIB if self._means.disks is None else None,
         }
         try:
@@ -217,6 +218,7 @@ class NamespaceSandbox:
             "environment": dict(assignment.environment),
             "command": assignment.command,
             "data_limit": self._data_limit(),
+            "directory": assignment.directory,
         }
         return {
             "op": "assign",
@@ -228,7 +230,7 @@ class NamespaceSandbox:
 
     def _extensions(self, assignment: Assignment) -> dict[str, Any] | None:
         """What external extensions are started with; None where there can be none."""
-        if not assignment.layers:
+        if not assignment.layers and not assignment.image:
             return None
         return {"environment": dict(assignment.extension_environment), "data_limit": self._data_limit()}
 
@@ -237,7 +239,9 @@ class NamespaceSandbox:
         found: dict[str, int] = {}
         run, makers = asyncio.get_running_loop().run_in_executor, self._means.makers
         try:
-            if self._means.mounts is not None:
+            if self._means.mounts is not None and assignment.image:
+                found[layout.IMAGE] = await run(makers, self._means.mounts.image, assignment.image)
+            elif self._means.mounts is not None:
                 found["/var/task"] = self._means.mounts.tree(assignment.code)
                 if assignment.layers:
                     layers = await run(makers, self._means.mounts.layers, assignment.layers)

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lambent.engine.drivers import root
+from lambent.engine.guest import layout
 from lambent.engine.guest import syscalls as sc
 
 
@@ -19,6 +21,19 @@ def available(trees: Path) -> str | None:
     except OSError as error:
         return str(error)
     return None
+
+
+def make_skeleton(trees: Path) -> None:
+    """What every container image gets on top: the places of what the platform mounts, and its few settings."""
+    skeleton = trees / layout.SKELETON
+    for name in ("dev", "etc", "mnt", "proc", "tmp"):
+        (skeleton / name).mkdir(parents=True, exist_ok=True)
+    skeleton.chmod(0o755)
+    (skeleton / "tmp").chmod(0o1777)
+    for path, text in root.SETTINGS.items():
+        place = skeleton / path.lstrip("/")
+        place.write_text(text)
+        place.chmod(0o644)
 
 
 def _clone(directory: Path) -> int:
@@ -48,6 +63,10 @@ class Mounts:
         if len(upmost_first) < 2:
             return self.tree(upmost_first[0]) if upmost_first else None
         return _in_thread(lambda: self._overlay(upmost_first))
+
+    def image(self, digests: Sequence[str]) -> int:
+        """An image's layers, lowest first, as one tree with the skeleton on top. Nothing is copied. Blocks."""
+        return _in_thread(lambda: self._overlay(layout.stack(digests)))
 
     def _overlay(self, upmost_first: Sequence[str]) -> int:
         """Mounted where nobody sees it: in a mount namespace that ends with this thread."""

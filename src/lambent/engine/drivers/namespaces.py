@@ -79,6 +79,7 @@ class NamespaceDriver:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self._directory / "root").mkdir(exist_ok=True)
         (self._directory / "passwd").write_text(root.users(user_namespace=self._means.user_namespace))
+        await asyncio.to_thread(mounts.make_skeleton, self._trees)
         await asyncio.to_thread(self._means.groups.start)
         if self._means.disks is not None:
             await asyncio.to_thread(self._means.disks.start)

@@ -87,6 +87,8 @@ class ContainerSandbox(NamespaceSandbox):
     async def assign(self, assignment: Assignment) -> Sequence[Launch]:
         if self.log_fd < 0:
             raise SandboxError("the sandbox has ended")
+        if assignment.image:
+            raise SandboxError("a container image runs with --isolation namespaces; OCI runtimes do not take it yet")
         self._memory = assignment.memory
         await self._fill(assignment)
         self._order_of_start = self._start_order(assignment)

@@ -71,6 +71,8 @@ class ProcessSandbox:
     async def assign(self, assignment: Assignment) -> Sequence[Launch]:
         if assignment.file_systems:
             raise MountError("file systems (FileSystemConfigs) take an isolation that can mount")
+        if assignment.image:
+            raise SandboxError("a container image runs in a sandbox only: not with --isolation process")
         self._opt = await self._driver.layers.directory(assignment.layers)
         self._assignment = assignment
         return await self._start()

@@ -29,8 +29,13 @@ _SETTINGS = (
     "/etc/localtime", "/etc/mime.types", "/etc/nsswitch.conf", "/etc/protocols", "/etc/services",
     "/etc/ssl/certs", "/etc/ssl/openssl.cnf",
 )  # fmt: skip
+SETTINGS = {
+    "/etc/hosts": "127.0.0.1 localhost\n127.0.0.1 sandbox.localdomain sandbox\n::1 localhost\n",
+    "/etc/resolv.conf": "",
+    "/etc/hostname": "169.254.0.1\n",
+}
 _DIRECTORIES = (
-    "/.lambent", "/.proc", "/dev", "/etc", "/home", "/mnt", "/proc", "/root", "/run", "/tmp", "/var/lang",
+    "/.image", "/.lambent", "/.proc", "/dev", "/etc", "/home", "/mnt", "/proc", "/root", "/run", "/tmp", "/var/lang",
     "/var/runtime", "/var/tmp", "/opt/lib", "/var/task/lib",
 )  # fmt: skip
 # The dynamic loader remembers, from before the function is mounted, which of these exist: so they do.
@@ -79,10 +84,8 @@ def launch_plan(runtime: Runtime, directory: Path, trees: Path | None, *, user_n
         "binds": binds,
         "files": {
             "/etc/group": f"root:x:0:\n{SANDBOX_USER}:x:{SANDBOX_UID}:\n",
-            "/etc/hosts": "127.0.0.1 localhost\n127.0.0.1 sandbox.localdomain sandbox\n::1 localhost\n",
-            "/etc/resolv.conf": "",
-            "/etc/hostname": "169.254.0.1\n",
             "/lambda-entrypoint.sh": _ENTRYPOINT,
+            **SETTINGS,
         },
         "command": [*interpreter, f"{GUEST_INSIDE}/zygote.py"],
         "preloaded": preloaded,

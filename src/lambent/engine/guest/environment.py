@@ -17,6 +17,8 @@ import traceback
 
 import executable
 import extensions
+import image
+import layout
 import syscalls as sc
 import wire
 
@@ -148,7 +150,11 @@ class Init:
         for target, fd in mounts.items():
             sc.move_mount(fd, target)
             os.close(fd)
-        if "/var/task" not in mounts:
+        if message["image"]:
+            if layout.IMAGE not in mounts:
+                image.mount(message["image"], self.plan["user_namespace"])
+            image.enter(message["tmp_size"], any(target.startswith("/mnt/") for target in mounts))
+        elif "/var/task" not in mounts:
             sc.mount("/.trees/" + message["code"], "/var/task", None, sc.MS_BIND)  # read-only, as all trees are
             self.attach_layers(message["layers"])
             sc.umount("/.trees")
@@ -331,7 +337,7 @@ def run(start, reserved):
         limit = start["data_limit"] + reserved
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     if start["command"]:
-        executable.become(start["command"], start["environment"])
+        executable.become(start["command"], start["environment"], start["directory"])
     os.close(executable.REPORT_FD)
     import python_runtime  # loaded long ago, by the zygote
 

@@ -23,16 +23,22 @@ def wait_as(command, environment):
     os.execve(command[0], command, environment)
 
 
-def become(command, environment):
-    """Become the function's program, or say why not and leave."""
-    os.chdir(environment["LAMBDA_TASK_ROOT"])
+def become(command, environment, directory):
+    """Become the function's program, or say why not and leave.
+
+    `directory` is where that of a container image begins; None for a function from a zip, whose program may lie in
+    several places, divided by colons.
+    """
+    enter(environment["LAMBDA_TASK_ROOT"] if directory is None else directory)
     prepare(environment)
-    places = command[0].split(":")
+    places = command[0].split(":") if directory is None else [command[0]]
     place = next((path for path in places if os.path.exists(path) and not os.path.isdir(path)), None)
     try:
         if place is None and len(places) > 1:
             fail("Couldn't find valid bootstrap(s): [{}]".format(" ".join(places)))
         place = place or places[0]
+        if directory is not None and "/" not in place:
+            place = search(place, environment.get("PATH", ""))
         os.execve(place, [place, *command[1:]], environment)
     except OSError as error:
         if place == environment.get("AWS_LAMBDA_EXEC_WRAPPER"):
@@ -41,8 +47,24 @@ def become(command, environment):
         fail("fork/exec {}: {}".format(place, (error.strerror or "").lower()))
 
 
-def fail(message):
-    os.write(REPORT_FD, json.dumps({"type": "Runtime.InvalidEntrypoint", "message": message}).encode())
+def enter(directory):
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        fail("chdir {}: {}".format(directory, (error.strerror or "").lower()), "Runtime.InvalidWorkingDir")
+
+
+def search(name, path):
+    """Where on `path` the program is, as a shell finds it."""
+    for directory in path.split(":"):
+        place = os.path.join(directory, name)
+        if directory and os.access(place, os.X_OK) and not os.path.isdir(place):
+            return place
+    return fail('exec: "{}": executable file not found in $PATH'.format(name))
+
+
+def fail(message, kind="Runtime.InvalidEntrypoint"):
+    os.write(REPORT_FD, json.dumps({"type": kind, "message": message}).encode())
     os._exit(1)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lambent.engine.runtimes import dotnet, java, node, provided, python, ruby
+from lambent.engine.runtimes import dotnet, images, java, node, provided, python, ruby
 from lambent.engine.runtimes.packages import Component
 from lambent.engine.runtimes.runtime import Missing, Runtime
 
@@ -65,6 +65,8 @@ class Runtimes:
 
     def find(self, name: str) -> Runtime | Missing:
         """The runtime called `name` ("python3.12"), or why it is not here. May start an interpreter: blocks."""
+        if name == images.RUNTIME.name:
+            return images.RUNTIME
         if name in self._found:
             kept, marks = self._found[name]
             if _marks(kept) == marks:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 
 from lambent.base.blobs import Blobs, BlobWriter
@@ -42,10 +42,14 @@ class Upload:
 class Layers:
     """Uploads live with the process; a layer is durable, and part of its repository, once `finish` returns."""
 
-    def __init__(self, store: ImageStore, blobs: Blobs, clock: Clock) -> None:
+    def __init__(
+        self, store: ImageStore, blobs: Blobs, clock: Clock, keep: Callable[[], Collection[str]] = frozenset
+    ) -> None:
+        """`keep` tells which blobs others still need, though no repository has them."""
         self._store = store
         self._blobs = blobs
         self._clock = clock
+        self._keep = keep
         self._uploads: dict[str, Upload] = {}
         self._landing: Counter[str] = Counter()
         self._landed: set[str] = set()  # since the sweep under way began
@@ -124,7 +128,7 @@ class Layers:
             self._landed.clear()
             await self._store.forget_unused(self._clock.time() - KEEP_UNUSED)
             linked = await self._store.linked()
-            return await self._blobs.collect(lambda: linked | self._landed | set(self._landing))
+            return await self._blobs.collect(lambda: linked | self._landed | set(self._landing) | set(self._keep()))
 
     async def expire(self) -> None:
         """Give up the uploads that nobody goes on with."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from lambent.base.blobs import Blobs
@@ -32,13 +33,24 @@ _log = logging.getLogger("lambent.ecr")
 class Ecr:
     """Between `start` and `stop` it cleans up behind deletions, lifecycle policies and uploads that were given up."""
 
-    def __init__(self, db: Database, blobs: Blobs, clock: Clock, key: bytes, default: Registry) -> None:
-        """`blobs` are the registry's own; `key` signs passwords; `default` is whose registry nobody's requests mean."""
+    def __init__(
+        self,
+        db: Database,
+        blobs: Blobs,
+        clock: Clock,
+        key: bytes,
+        default: Registry,
+        keep: Callable[[], Collection[str]] = frozenset,
+    ) -> None:
+        """`blobs` are the registry's own; `key` signs passwords; `default` is whose registry nobody's requests mean.
+
+        `keep` tells which blobs others still need, though no repository has them.
+        """
         self._clock = clock
         self._dirty = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.store = ImageStore(db)
-        self.layers = Layers(self.store, blobs, clock)
+        self.layers = Layers(self.store, blobs, clock, keep)
         tokens = Tokens(key, clock)
         self._repositories = Repositories(self.store, tokens, clock, self._dirty.set)
         self._images = Images(self.store, self.layers, tokens, clock, self._dirty.set)

@@ -1,0 +1,13 @@
+"""Where a container image lies before it becomes a root, and in which order its layers do. Runs inside and outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+IMAGE = "/.image"  # where the image is mounted before it becomes the root
+SKELETON = ".root"  # among the trees: what every image gets on top, such as the places of /proc, /dev and /tmp
+
+
+def stack(digests: Iterable[str]) -> list[str]:
+    """The names of an overlay's lower directories, upmost first; `digests` are the image's layers, lowest first."""
+    return [SKELETON, *dict.fromkeys(reversed(list(digests)))]  # no overlay takes the same one twice
