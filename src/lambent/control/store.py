@@ -11,7 +11,7 @@ from typing import Any
 from lambent.base.clock import Clock
 from lambent.base.db import Connection, Database
 from lambent.base.jobs import Job, Jobs
-from lambent.control import markers, rows, states
+from lambent.control import markers, quotas, rows, states
 from lambent.control.names import check_revision
 from lambent.control.records import LATEST, Function, FunctionKey
 from lambent.control.rows import Row
@@ -188,6 +188,7 @@ class FunctionStore:
             current = _demand(connection, key)
             refuse_update(current.document, expected_revision)
             document = states.updating(change(current.document), self._clock.uuid())
+            self._refuse_storage(key, document.code_size - current.document.code_size)
             row = Row(document, current.serving, document.revision_id)
             self._store(connection, row)
             self._enqueue(connection, document)
@@ -293,9 +294,15 @@ class FunctionStore:
         function = row.document
         if not rows.insert(connection, row):
             raise already_exists(function.key)
+        self._refuse_storage(function.key, function.code_size)
         if row.preparing is not None:
             self._enqueue(connection, function)
         self._announce(connection, function.key, function.version, row)
+
+    def _refuse_storage(self, key: FunctionKey, more: int) -> None:
+        """Raises CodeStorageExceededException when `more` bytes of code are too many for the account."""
+        if more > 0 and self.code_size(key.account, key.region) + more > quotas.TOTAL_CODE_SIZE:
+            raise AwsError("CodeStorageExceededException", "Code storage limit exceeded.", Type="User")
 
     def _store(self, connection: Connection, row: Row) -> None:
         rows.update(connection, row)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from lambent.control import quotas
+
 from .lab import ACCOUNT, REGION, Lab, key_of, make_zip
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"
@@ -291,3 +293,20 @@ async def test_the_account_counts_functions_and_the_code_of_every_version(publis
     assert usage == {"TotalCodeSize": 2 * size + len(make_zip("layer")), "FunctionCount": 1}
     other = (await published.call("GetAccountSettings", region="eu-west-1"))["AccountUsage"]
     assert other == {"TotalCodeSize": 0, "FunctionCount": 0}
+
+
+async def test_the_account_stores_no_more_code_than_its_quota(published, monkeypatch):
+    size = len(make_zip())
+    monkeypatch.setattr(quotas, "TOTAL_CODE_SIZE", 4 * size)
+    await published.call("UpdateFunctionConfiguration", FunctionName="f", Timeout=9)
+    await published.ready("f")
+    await published.call("PublishVersion", FunctionName="f")
+    for operation, members in (
+        ("create", {"name": "g"}),
+        ("UpdateFunctionCode", {"FunctionName": "f", "ZipFile": make_zip("longer" * 100)}),
+    ):
+        error = await published.refusal(operation, **members)
+        assert (error.code, error.message) == ("CodeStorageExceededException", "Code storage limit exceeded.")
+    assert (await published.call("GetAccountSettings"))["AccountUsage"]["TotalCodeSize"] == 4 * size
+    await published.call("DeleteFunction", FunctionName="f", Qualifier="3")
+    await published.create("g")
