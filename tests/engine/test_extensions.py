@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from support import Server, create, eventually, invoke, zip_executables, zip_files
+from support import RUNTIME, Server, create, eventually, invoke, needs, zip_executables, zip_files
+from support import deploy as deploy_zip
 
-WATCHER = (Path(__file__).parent.parent / "functions" / "extensions" / "watcher.py").read_text()
+SOURCES = Path(__file__).parent.parent / "functions" / "extensions"
+WATCHER, PROXY = (SOURCES / "watcher.py").read_text(), (SOURCES / "proxy.py").read_text()
 # What an extension leaves in /tmp is there for the next generation, and for the function to hand out.
 READER = """
 import os, time
@@ -209,6 +211,27 @@ def test_the_end_of_an_environment_is_announced(tmp_path: Path) -> None:
     deploy(client, "g", {"linger": 0.3})
     invoke(client, "g")
     assert server.stop() == 0, "a server that stops gives extensions their time"
+
+
+WRAPPER = '#!/bin/sh\nexport AWS_LAMBDA_RUNTIME_API=127.0.0.1:9009\nexec "$@"\n'
+HANDLERS = {
+    RUNTIME: ("function.py", "def handler(event, context):\n    return {'got': event}\n"),
+    "nodejs22.x": ("function.js", "exports.handler = async (event) => ({ got: event });\n"),
+}
+
+
+@pytest.mark.parametrize("runtime", HANDLERS)
+def test_a_proxy_of_the_runtime_api(lambda_client: Any, name: str, runtime: str) -> None:
+    needs(runtime)
+    content = zip_executables({"extensions/proxy": PROXY, "wrapper": WRAPPER})
+    layer = lambda_client.publish_layer_version(LayerName=name, Content={"ZipFile": content})["LayerVersionArn"]
+    file, code = HANDLERS[runtime]
+    variables = {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrapper"}
+    settings = {"Handler": "function.handler", "Layers": [layer], "MemorySize": 256, "Timeout": 10}
+    deploy_zip(lambda_client, name, runtime, zip_files({file: code}), Environment={"Variables": variables}, **settings)
+    for number in range(3):
+        answer, _response = invoke(lambda_client, name, {"number": number})
+        assert answer == {"got": {"number": number, "event": "seen"}, "answer": "seen"}
 
 
 def test_extensions_without_isolation(tmp_path: Path) -> None:

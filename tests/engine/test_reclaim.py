@@ -26,7 +26,15 @@ DAEMON = (
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path / "data", "--idle-timeout", "60")
+    server = Server(tmp_path / "data")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def lean_server(tmp_path: Path) -> Iterator[Server]:
+    """Nothing waits ready, so that what there is can be counted: how much waits depends on recent demand."""
+    server = Server(tmp_path / "data", "--stems", "0")
     yield server
     server.stop()
 
@@ -84,9 +92,9 @@ def test_after_a_kill_and_the_next_start_nothing_is_left(server: Server, victims
     assert eventually(lambda: not loop_devices(server.data_dir))
 
 
-def test_what_ends_while_the_server_runs_leaves_it_nothing_to_hold(server: Server) -> None:
+def test_what_ends_while_the_server_runs_leaves_it_nothing_to_hold(lean_server: Server) -> None:
     """Functions that crash, sandboxes and zygotes that are killed, versions that are replaced: over and over."""
-    client = server.client()
+    server, client = lean_server, lean_server.client()
     create(client, "crash", "import os\ndef handler(event, context):\n    os._exit(1)\n")
     create(client, "f", BUSY)
 

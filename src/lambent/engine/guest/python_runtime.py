@@ -9,9 +9,11 @@ import sys
 
 RUNTIME_DIR = os.path.dirname(os.path.abspath(__file__))  # /var/runtime in a sandbox
 PRELOADED = (
-    "awslambdaric.bootstrap", "awslambdaric.lambda_runtime_client", "runtime_client", "base64", "datetime", "decimal",
-    "encodings.idna", "hashlib", "http.client", "json", "logging", "random", "traceback", "urllib.parse", "uuid",
+    "awslambdaric.bootstrap", "awslambdaric.lambda_literals", "awslambdaric.lambda_runtime_client", "runtime_client",
+    "base64", "datetime", "decimal", "encodings.idna", "hashlib", "http.client", "json", "logging", "random",
+    "traceback", "urllib.parse", "uuid",
 )  # fmt: skip
+REHEARSALS = 10  # the interpreter specialises code that has run a few times
 _OURS = ("environment", "executable", "python_runtime", "syscalls", "wire", "zygote")
 
 
@@ -19,6 +21,39 @@ def preload():
     """Load what every function needs before there is a function: the client, and what most handlers import."""
     for name in PRELOADED:
         importlib.import_module(name)
+    for _ in range(REHEARSALS):
+        rehearse()
+
+
+def rehearse():
+    """Do, to no effect, what the start of a function does.
+
+    In the zygote it fills caches that all forks share. In a process that waits it copies the pages of memory that a
+    fork shares with its parent until it first writes to them: that takes time, which a function's start has not.
+    """
+    import contextlib
+    import json
+    import logging
+    import socket
+
+    from awslambdaric import bootstrap
+
+    kept, handlers = dict(os.environ), list(logging.root.handlers)
+    with contextlib.suppress(Exception):  # the client is AWS's: what it does not have is not rehearsed
+        start = json.loads(json.dumps({"environment": {"NAME_{}".format(n): "value" for n in range(30)}}))
+        os.environ.clear()
+        os.environ.update(start["environment"])
+        with open(os.devnull, "w", encoding="utf-8") as stream, bootstrap.create_log_sink() as sink:
+            print("", file=bootstrap.Unbuffered(stream))
+            bootstrap._setup_logging(bootstrap._AWS_LAMBDA_LOG_FORMAT, bootstrap._AWS_LAMBDA_LOG_LEVEL, sink)
+        exec(compile("def handler(event, context):\n    return event\n", "rehearsal", "exec"), {})
+        bootstrap.to_json({"answer": [1, 2.5, None]})
+        socket.socket().close()
+    with contextlib.suppress(ImportError):
+        importlib.import_module("no_module_of_this_name")
+    logging.root.handlers[:] = handlers
+    os.environ.clear()
+    os.environ.update(kept)
 
 
 def run(start):

@@ -87,7 +87,7 @@ class Zygote:
         sc.unshare(EVERY)
         try:
             listener = environment.listen(self.plan["runtime_api"])
-            pid = os.fork()
+            pid = sc.fork()
             if pid == 0:
                 self.become_init(files, {**self.plan, **plan})
         finally:
