@@ -20,7 +20,8 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from support import ROLE, RUNTIME, Server, clean_environment, create, invoke, zip_files
+from lambent.engine.runtimes import Missing, Runtimes
+from support import ROLE, RUNTIME, RUNTIMES, Server, clean_environment, create, invoke, zip_files
 
 ECHO = "def handler(event, context):\n    return {'echo': event}\n"
 
@@ -248,16 +249,16 @@ def test_s3_packages_say_that_they_are_not_built(lambda_client: Any, name: str) 
 
 
 def test_a_runtime_that_is_not_here_fails_the_state_with_the_reason(lambda_client: Any, name: str) -> None:
-    code = {"ZipFile": zip_files({"index.js": "exports.handler = async () => 1"})}
-    lambda_client.create_function(
-        FunctionName=name, Runtime="nodejs22.x", Role=ROLE, Handler="index.handler", Code=code
-    )
+    if not isinstance(Runtimes(RUNTIMES).find("dotnet8"), Missing):
+        pytest.skip("this machine has .NET")
+    code = {"ZipFile": zip_files({"index.dll": ""})}
+    lambda_client.create_function(FunctionName=name, Runtime="dotnet8", Role=ROLE, Handler="A::B::C", Code=code)
     end = time.monotonic() + 5
     while (found := lambda_client.get_function_configuration(FunctionName=name))["State"] == "Pending":
         assert time.monotonic() < end
     assert found["State"] == "Failed"
     assert found["StateReasonCode"] == "InvalidRuntime"
-    assert "nodejs22.x" in found["StateReason"]
+    assert ".NET 8" in found["StateReason"]
     with pytest.raises(lambda_client.exceptions.ResourceConflictException) as refusal:
         lambda_client.invoke(FunctionName=name)
     assert refusal.value.response["Error"]["Message"].endswith(
