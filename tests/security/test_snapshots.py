@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 import test_escape
 
 from lambent.engine.runtimes import Missing, Runtimes
-from support import Server, create, eventually, invoke
+from support import create, eventually, invoke
 
 RUNTIME = next(
     (name for name in ("python3.12", "python3.13", "python3.14") if not isinstance(Runtimes().find(name), Missing)), ""
@@ -51,13 +50,10 @@ def restored(client: Any, name: str, body: str, **settings: Any) -> Any:
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
-def test_the_fences_hold(
-    attempt: str, monkeypatch: pytest.MonkeyPatch, lambda_client: Any, name: str, server: Server, tmp_path: Path
-) -> None:
+def test_the_fences_hold(attempt: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     monkeypatch.setattr(test_escape, "attempt", restored)
-    given = {"lambda_client": lambda_client, "name": name, "server": server, "tmp_path": tmp_path}
     function = getattr(test_escape, attempt)
-    function(**{wanted: given[wanted] for wanted in inspect.signature(function).parameters})
+    function(**{wanted: request.getfixturevalue(wanted) for wanted in inspect.signature(function).parameters})
 
 
 def test_environments_of_one_version_have_users_and_files_of_their_own(lambda_client: Any, name: str) -> None:
