@@ -51,8 +51,15 @@ def test_every_choice_of_a_setting_is_documented():
 
 
 def options_of(command: str) -> set[str]:
-    subparsers = next(action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
-    return {option for action in subparsers.choices[command]._actions for option in action.option_strings}
+    """Of a command and of what it divides into."""
+    parsers = [choices(build_parser())[command]]
+    parsers += choices(parsers[0]).values()
+    return {option for parser in parsers for action in parser._actions for option in action.option_strings}
+
+
+def choices(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    divided = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(divided[0].choices) if divided else {}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=relative)

@@ -6,7 +6,7 @@ import http.client
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from lambent.config import ClientConfig, ConfigError
@@ -68,10 +68,33 @@ class Client:
         if qualifier:
             target += "?" + urlencode({"Qualifier": qualifier})
         headers = {"Content-Type": "application/json", "X-Amz-Log-Type": "Tail" if tail else "None"}
-        answer = self._send("POST", target, payload, self._signed("POST", target, payload, headers), _INVOKE_SECONDS)
+        return self.signed("lambda", "POST", target, payload, headers, _INVOKE_SECONDS)
+
+    def signed(
+        self,
+        service: str,
+        method: str,
+        target: str,
+        body: bytes,
+        headers: dict[str, str],
+        seconds: float = _SHORT_SECONDS,
+    ) -> Answer:
+        """A call of an AWS operation."""
+        answer = self._send(method, target, body, self._signed(service, method, target, body, headers), seconds)
         if answer.status >= 300:
             raise Refused(_explain(answer))
         return answer
+
+    def stream(
+        self, method: str, target: str, body: bytes | IO[bytes] | None, headers: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
+        """An unsigned call whose bodies may be larger than memory: the response reads on from its own connection."""
+        try:
+            connection = self._connect(_INVOKE_SECONDS)
+            connection.request(method, target, body, dict(headers))
+            return connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(self._unreachable(error)) from None
 
     def _own(self, target: str) -> dict[str, Any]:
         answer = self._send("GET", target, b"", {}, _SHORT_SECONDS)
@@ -83,7 +106,7 @@ class Client:
                 raise Refused(_explain(answer))
         raise Unreachable(f"what answers at {self.config.endpoint} is not Lambent (HTTP {answer.status})")
 
-    def _signed(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> dict[str, str]:
+    def _signed(self, service: str, method: str, target: str, body: bytes, headers: dict[str, str]) -> dict[str, str]:
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
         from botocore.credentials import Credentials
@@ -91,12 +114,11 @@ class Client:
         chosen = self.config
         credentials = Credentials(chosen.access_key_id, chosen.secret_access_key, chosen.session_token)
         request = AWSRequest(method, chosen.endpoint.rstrip("/") + target, data=body, headers=headers)
-        SigV4Auth(credentials, "lambda", chosen.region).add_auth(request)
+        SigV4Auth(credentials, service, chosen.region).add_auth(request)
         return dict(request.headers.items())
 
     def _send(self, method: str, target: str, body: bytes, headers: Mapping[str, str], seconds: float) -> Answer:
-        kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=seconds)
+        connection = self._connect(seconds)
         try:
             connection.request(method, target, body or None, dict(headers))
             response = connection.getresponse()
@@ -106,6 +128,10 @@ class Client:
             raise Unreachable(self._unreachable(error)) from None
         finally:
             connection.close()
+
+    def _connect(self, seconds: float) -> http.client.HTTPConnection:
+        kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
+        return kind(self._host, self._port, timeout=seconds)
 
     def _unreachable(self, error: Exception) -> str:
         if isinstance(error, ConnectionRefusedError):

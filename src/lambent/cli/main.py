@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from lambent import __version__
-from lambent.cli import doctor, invoke, logs, runtimes, serve, status, terminal, version
+from lambent.cli import doctor, image, invoke, logs, runtimes, serve, status, terminal, version
 from lambent.cli.client import Refused, Unreachable
 from lambent.cli.options import Subparsers
 from lambent.config import ConfigError
@@ -32,6 +32,7 @@ COMMANDS: dict[str, Command] = {
     "doctor": doctor,
     "runtimes": runtimes,
     "invoke": invoke,
+    "image": image,
     "logs": logs,
     "status": status,
     "version": version,

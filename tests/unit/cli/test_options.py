@@ -8,6 +8,8 @@ import pytest
 from lambent import config
 from lambent.cli.options import add_settings, settings_of
 
+FILE_SYSTEM = "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-1"
+
 
 def parse(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
@@ -31,13 +33,16 @@ def test_every_setting_is_an_option(monkeypatch):
         "log_level": "debug",
         "region": "eu-west-1",
         "root_key": "env:SOMETHING",
+        "snap_start_spares": "5",
         "organizations": "o-a1b2c3d4e5=111111111111",
+        "file_systems": FILE_SYSTEM + "=/srv/share",
     }
     assert set(given) == set(config.SETTINGS)
     arguments = [text for name, value in given.items() for text in ("--" + name.replace("_", "-"), value)]
     settings = settings_of(parse(*arguments))
-    del given["organizations"]
+    del given["organizations"], given["file_systems"]
     assert {name: str(getattr(settings, name)) for name in given} == given
+    assert settings.file_systems == {FILE_SYSTEM: Path("/srv/share")}
     assert settings.organizations == {"o-a1b2c3d4e5": {"111111111111"}}
 
 
