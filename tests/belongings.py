@@ -12,10 +12,15 @@ from pathlib import Path
 def groups(data_dir: Path) -> set[str]:
     """The cgroups of the server with this data directory, by path."""
     tag = hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:12]
-    roots = Path("/sys/fs/cgroup")
-    return {str(path) for path in roots.glob(f"**/lambent-{tag}-*") if path.is_dir()} | {
-        str(path) for path in roots.glob(f"**/lambent-{tag}-*/*") if path.is_dir()
-    }
+    found = set()
+    for directory, children, _files in os.walk(
+        "/sys/fs/cgroup"
+    ):  # others' groups come and go meanwhile: walk minds not
+        if f"/lambent-{tag}-" in directory:
+            found.add(directory)
+        elif os.path.basename(directory).startswith("lambent-"):
+            children.clear()
+    return found
 
 
 def loop_devices(data_dir: Path) -> set[str]:

@@ -34,7 +34,8 @@ async def measure(stand: Stand) -> None:
         await asyncio.gather(neighbour, return_exceptions=True)
         what = f"{count} environments at once, their second of sleep not counted" if held else f"burst of {count}"
         figures[f"{what} (ms)"] = taken * 1000
-        put(figures, f"  warm invoke of a neighbour meanwhile{' (2)' if held else ''}", beside)
+        if beside:  # else the contender answered nobody until it was through
+            put(figures, f"  warm invoke of a neighbour meanwhile{' (2)' if held else ''}", beside)
         connection.close()
         connection = await stand.connect()
     for each in (*connections, connection):
