@@ -73,7 +73,7 @@ def python() -> bytes:
 
 
 def _lean(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    unwanted = ("__pycache__", "/test", "/idlelib", "/ensurepip", "/config-", "/site-packages", "/dist-packages")
+    unwanted = ("/test", "/idlelib", "/ensurepip", "/config-", "/site-packages", "/dist-packages")
     return None if any(part in info.name for part in unwanted) else info
 
 
