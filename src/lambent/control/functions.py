@@ -25,7 +25,6 @@ from lambent.control.orphans import Orphans
 from lambent.control.records import IMAGE_RUNTIME, LATEST, Function, FunctionKey, Image, LoggingConfig
 from lambent.control.secrets import Secrets
 from lambent.control.store import FunctionStore, already_exists, not_found, refuse_update
-from lambent.wire.errors import AwsError
 from lambent.wire.operations import Context, Operations, Parameters
 
 _PAGE = 50
@@ -116,8 +115,7 @@ class Functions:
         """Raises CodeStorageExceededException when the account's code would grow beyond what it may store."""
         used = self._store.code_size(key.account, key.region)
         used += await self._attachments.code_size(key.account, key.region)
-        if used + more > quotas.TOTAL_CODE_SIZE:
-            raise AwsError("CodeStorageExceededException", "Code storage limit exceeded.", Type="User")
+        quotas.refuse_storage(used + more)
 
     async def _create_from_image(self, context: Context, parameters: Parameters, function: Function) -> Answer:
         uri = image_uri_of(parameters["Code"], "creating")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import orjson
 
 from lambent.base.db import Connection, Database, Migration, Row
+from lambent.control import quotas
 from lambent.control.policies import Policy
 from lambent.control.records import LayerKey, LayerVersion
 
@@ -74,19 +75,23 @@ class LayerStore:
 
     async def code_size(self, account: str, region: str) -> int:
         """Bytes: the packages of an account's layer versions in a region."""
-        query = "SELECT document FROM layer_versions WHERE account = ? AND region = ?"
-        rows = await self._db.read(lambda connection: connection.execute(query, (account, region)))
-        return sum(orjson.loads(document)["code_size"] for (document,) in rows)
+        return await self._db.read(lambda connection: _code_size(connection, account, region))
 
     def on_release(self, callback: Callable[[str], None]) -> None:
         """Call `callback(digest)` on the loop once no layer version refers to that content any more."""
         self._releasers.append(callback)
 
-    async def publish(self, version: LayerVersion) -> LayerVersion:
-        """Store `version` under the next number of its layer. Its blob must be durable."""
+    async def publish(self, version: LayerVersion, besides: Callable[[str, str], int]) -> LayerVersion:
+        """Store `version` under the next number of its layer. Its blob must be durable.
+
+        `besides` gives the bytes of code that an account stores in a region besides its layers. Raises
+        CodeStorageExceededException when it would store too much with this version.
+        """
         key = version.key
 
         def work(connection: Connection) -> LayerVersion:
+            used = besides(key.account, key.region) + _code_size(connection, key.account, key.region)
+            quotas.refuse_storage(used + version.code_size)
             [[number]] = connection.execute(
                 "INSERT INTO layers (account, region, name, last) VALUES (?, ?, ?, 1)"
                 " ON CONFLICT (account, region, name) DO UPDATE SET last = layers.last + 1 RETURNING last",
@@ -178,6 +183,11 @@ class LayerStore:
                 releaser(digest)
             except Exception:
                 _log.exception("a watcher of the layer store failed")
+
+
+def _code_size(connection: Connection, account: str, region: str) -> int:
+    query = "SELECT document FROM layer_versions WHERE account = ? AND region = ?"
+    return sum(orjson.loads(document)["code_size"] for (document,) in connection.execute(query, (account, region)))
 
 
 def _tags(connection: Connection, key: LayerKey) -> dict[str, str] | None:

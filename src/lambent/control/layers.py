@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -45,13 +45,18 @@ class Layers:
         orphans: Orphans,
         clock: Clock,
         key: bytes,
+        function_code: Callable[[str, str], int],
         organizations: Organizations | None = None,
     ) -> None:
-        """`key` signs the links under which layers can be downloaded, as it does for code."""
+        """`key` signs the links under which layers can be downloaded, as it does for code.
+
+        `function_code` gives the bytes that the packages of an account's functions take in a region.
+        """
         self._store = store
         self._code = Code(blobs, trees, orphans)
         self._links = CodeLinks(blobs, clock, key)
         self._clock = clock
+        self._function_code = function_code
         self._organizations = organizations or {}
 
     def register(self, operations: Operations) -> None:
@@ -84,7 +89,7 @@ class Layers:
                 runtimes=None if runtimes is None else tuple(runtimes),
                 architectures=None if architectures is None else tuple(architectures),
             )
-            return self._content(await self._store.publish(version), context.endpoint)
+            return self._content(await self._store.publish(version, self._function_code), context.endpoint)
 
     async def get_layer_version(self, context: Context, parameters: Parameters) -> Answer:
         key, number = _named(context.caller, parameters["LayerName"]), _number(parameters["VersionNumber"])

@@ -301,8 +301,8 @@ class FunctionStore:
 
     def _refuse_storage(self, key: FunctionKey, more: int) -> None:
         """Raises CodeStorageExceededException when `more` bytes of code are too many for the account."""
-        if more > 0 and self.code_size(key.account, key.region) + more > quotas.TOTAL_CODE_SIZE:
-            raise AwsError("CodeStorageExceededException", "Code storage limit exceeded.", Type="User")
+        if more > 0:
+            quotas.refuse_storage(self.code_size(key.account, key.region) + more)
 
     def _store(self, connection: Connection, row: Row) -> None:
         rows.update(connection, row)

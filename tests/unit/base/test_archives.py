@@ -17,37 +17,15 @@ from hypothesis import strategies as st
 
 from lambent.base.archives import Limits, Unpacked, remove_tree, split_name, unpack
 from lambent.base.zips import ArchiveEmpty, ArchiveError, ArchiveTooLarge
+from zip_attacks import ATTACKS, entry, forge, link, make
 
 pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name")
 
-DATE = (2026, 3, 4, 5, 6, 8)
 DATE_SECONDS = 1772600768
 
 several = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-
-
-def entry(name: str, mode: int = 0o100644, *, date=DATE, system: int = 3, extra: bytes = b"") -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo("x", date)
-    info.filename = name  # past the constructor, which cuts names at NUL
-    info.create_system = system
-    info.external_attr = mode << 16
-    info.compress_type = zipfile.ZIP_DEFLATED
-    info.extra = extra
-    return info
-
-
-def make(*entries: tuple[zipfile.ZipInfo | str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for info, content in entries:
-            archive.writestr(entry(info) if isinstance(info, str) else info, content)
-    return buffer.getvalue()
-
-
-def link(name: str, target: str) -> tuple[zipfile.ZipInfo, bytes]:
-    return entry(name, stat.S_IFLNK | 0o777), target.encode()
 
 
 def mode_of(path: Path) -> int:
@@ -274,6 +252,11 @@ def test_any_tree_comes_out_as_it_went_in(tmp_path_factory, tree):
 # What must not get in
 
 
+@pytest.mark.parametrize("name", ATTACKS)
+def test_each_attack(target, name):
+    refuse(ATTACKS[name], target, limits=Limits(size=1_000_000))
+
+
 @pytest.mark.parametrize(
     "name",
     ["../f", "a/../../f", "a/..", "..", "/f", "//f", "C:/f", "c:f", "a\\b", "..\\f", "\\\\host\\f", "f\0.py", ""],
@@ -398,12 +381,6 @@ def test_limits(target):
 
 def test_a_bomb_that_declares_its_size(target):
     assert isinstance(refuse(make(("zeros", bytes(3_000_000))), target, None, Limits(size=2_000_000)), ArchiveTooLarge)
-
-
-def forge(data: bytes, offset: int, value: bytes, mark: bytes = b"PK\x01\x02") -> bytes:
-    """Overwrite bytes of the first record that starts with `mark`."""
-    at = data.index(mark) + offset
-    return data[:at] + value + data[at + len(value) :]
 
 
 def test_a_bomb_that_lies_about_its_size(target):

@@ -74,7 +74,7 @@ class Lab:
         self.layer_versions = LayerStore(self.db)
         self.orphans = Orphans((self.store, self.layer_versions), self.blobs, self.trees, lambda: self.running)
         means = (self.blobs, self.trees, self.orphans, self.clock, b"key")
-        self.layers = Layers(self.layer_versions, *means, {ORGANIZATION: frozenset((FRIEND,))})
+        self.layers = Layers(self.layer_versions, *means, self.store.code_size, {ORGANIZATION: frozenset((FRIEND,))})
         attachments = Attachments(self.layers, self.layer_versions, self.orphans, self.trees)
         self.aliases = AliasStore(self.db, self.clock)
         self.store.on_remove(self.aliases.let_go)
@@ -120,6 +120,7 @@ class Lab:
     async def close(self) -> None:
         await self.orphans.stop()
         await self.jobs.stop()
+        await self.kms.stop()
         await self.db.close()
 
     async def _prepare(self, job: Job) -> None:

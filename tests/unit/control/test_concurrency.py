@@ -304,6 +304,7 @@ async def test_the_account_stores_no_more_code_than_its_quota(published, monkeyp
     for operation, members in (
         ("create", {"name": "g"}),
         ("UpdateFunctionCode", {"FunctionName": "f", "ZipFile": make_zip("longer" * 100)}),
+        ("PublishLayerVersion", {"LayerName": "l", "Content": {"ZipFile": make_zip()}}),
     ):
         error = await published.refusal(operation, **members)
         assert (error.code, error.message) == ("CodeStorageExceededException", "Code storage limit exceeded.")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from lambent.control import attachments, code
+from zip_attacks import ATTACKS
 
 from .lab import ACCOUNT, FRIEND, ORGANIZATION, REGION, Lab, make_zip
 
@@ -74,6 +75,19 @@ async def test_a_damaged_zip_leaves_nothing(lab: Lab) -> None:
     assert set(await asyncio.to_thread(lambda: {path.name for path in (lab.root / "blobs").iterdir()})) == {
         digest_of("layer")
     }
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_no_attack_gets_in_as_a_layer(lab: Lab, attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code, "UNZIPPED", 1_000_000)
+    outside = await asyncio.to_thread(lambda: sorted(lab.root.iterdir()))
+    error = await lab.refusal("PublishLayerVersion", LayerName="l", Content={"ZipFile": ATTACKS[attack]})
+    assert error.code == "InvalidParameterValueException"
+    await lab.orphans.stop()
+    assert await asyncio.to_thread(lambda: sorted(lab.root.iterdir())) == outside
+    assert await asyncio.to_thread(lambda: [*(lab.root / "blobs").iterdir()]) == []
+    assert not lab.trees.exists(hashlib.sha256(ATTACKS[attack]).hexdigest())
+    assert (await lab.call("ListLayers"))["Layers"] == []
 
 
 async def test_lists_filter_and_go_on_where_they_stopped(lab: Lab) -> None:

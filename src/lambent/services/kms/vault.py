@@ -34,7 +34,13 @@ class Vault:
     async def start(self) -> None:
         """Make sure of the root key, and let go of the keys whose day has come. Raises RootKeyError."""
         await self._root.check(self.db)
-        await self.db.write(self._remove_overdue)
+        await self.remove_overdue()
+
+    async def remove_overdue(self) -> None:
+        """The material of keys whose day has come must not lie in the database any longer."""
+        overdue = await self.db.read(lambda connection: store.overdue(connection, self.clock.time()))
+        if overdue:
+            await self.db.write(self._remove_overdue)
 
     def _remove_overdue(self, connection: Connection) -> None:
         for key in store.overdue(connection, self.clock.time()):
@@ -98,7 +104,8 @@ class Vault:
 
     def _rotate(self, connection: Connection, key_id: str) -> Key:
         key = store.find_key(connection, key_id)
-        assert key is not None  # found a moment ago, and nothing is removed without a restart
+        if key is None:
+            raise AwsError("NotFoundException", f"Invalid keyId '{key_id}'")  # its day came a moment ago
         due, now = key.next_rotation, self.clock.time()
         if due is None or due > now:
             return key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,23 @@ ACCOUNT, OTHER, REGION = "111111111111", "222222222222", "us-east-1"
 ROOT_KEY = bytes(range(32))
 
 
+async def _nothing() -> None:
+    """What stops before anything has started."""
+
+
 class KmsLab:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.clock = FakeClock()
         self.db = SqliteDatabase(root / "lambent.db")
+        self.stop: Callable[[], Awaitable[None]] = _nothing
 
     async def start(self, root_key: bytes = ROOT_KEY) -> None:
         await migrate(self.db, store.MIGRATIONS)
-        kms = Kms(self.db, self.clock, root_key)
+        kms = Kms(self.db, self.clock, root_key, every=0.01)
+        await self.stop()
         await kms.start()
+        self.stop = kms.stop
         self.operations = Operations()
         kms.register(self.operations)
         self.client = Client(self.operations, self.clock)
@@ -61,4 +68,5 @@ async def kms(tmp_path: Path) -> AsyncIterator[KmsLab]:
     lab = KmsLab(tmp_path)
     await lab.start()
     yield lab
+    await lab.stop()
     await lab.db.close()
