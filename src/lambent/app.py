@@ -62,7 +62,8 @@ from lambent.engine.snapshots import Snapshots
 from lambent.services.ecr.names import Registry
 from lambent.services.ecr.service import Ecr
 from lambent.services.ecr.store import MIGRATIONS as ECR_MIGRATIONS
-from lambent.services.iam.simulation import PolicySimulator
+from lambent.services.iam import store as iam_store
+from lambent.services.iam.service import Iam
 from lambent.services.kms import store as kms_store
 from lambent.services.kms.root import RootKeyError, from_file
 from lambent.services.kms.service import Kms
@@ -118,7 +119,7 @@ class App:
         db = SqliteDatabase(data / "lambent.db")
         self._on_stop(db.close)
         stores = (store_module, resources_module, layer_store, alias_store, concurrency_store)
-        modules = (jobs_module, *stores, kms_store, plaintext)
+        modules = (jobs_module, *stores, kms_store, iam_store, plaintext)
         await migrate(db, [*(step for module in modules for step in module.MIGRATIONS), *ECR_MIGRATIONS])
         blobs = LocalBlobs(data / "blobs")
         trees = await asyncio.to_thread(Trees, data / "trees")
@@ -202,7 +203,7 @@ class App:
         functions.register(revealing)
         layers.register(operations)
         register(operations, db, store, aliases, layer_versions, signing, self._clock)
-        PolicySimulator().register(operations)
+        Iam(db, self._clock).register(operations)
         registry = Registry(DEFAULT_ACCOUNT, config.region)
         ecr = Ecr(db, registry_blobs, self._clock, key, registry, keep=store.digests)
         ecr.register(operations)

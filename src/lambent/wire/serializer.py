@@ -128,6 +128,8 @@ def _query_compatible(service: Service | None, shape: Shape | None, status: int)
 
 def _xml_error(protocol: str, error: AwsError, shape: Shape | None, status: int, request_id: str) -> Response:
     code = shape.metadata.get("error", {}).get("code", error.code) if shape is not None else error.code
+    if protocol == models.QUERY and shape is None and code == "ValidationException":
+        code = "ValidationError"  # as the services of the query protocol have always called it
     inner = f"<Code>{escape(str(code))}</Code><Message>{escape(error.message or '')}</Message>"
     extra = "".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in error.fields.items() if name != "Type")
     header = ("x-amz-request-id" if protocol == models.REST_XML else "x-amzn-RequestId", request_id)
