@@ -189,7 +189,7 @@ class App:
         attachments = Attachments(layers, layer_versions, orphans, trees)
         signing = CodeSigning(db, store, self._clock)
         images = Images(Client(operations, self._clock), registry_blobs)
-        shares = FileSystems(config.file_systems)
+        shares = FileSystems(config.file_systems, self._driver.no_file_systems)
         functions = Functions(store, aliases, concurrency, attachments, signing, variables, images, shares, *means)
         await jobs.start()
         self._on_stop(jobs.stop)

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from support import Server, create, invoke
+import imagery
+from isolations import ISOLATIONS
+from support import ROLE, Server, create, invoke, run
 
 ARN = "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-0123456789abcdef0"
 GONE = f"{ARN[:-1]}1"
@@ -44,12 +46,17 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Iterator[object]:
+def server(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("server")
     (root / "config.toml").write_text(f'[file_systems]\n"{ARN}" = "{shared}"\n"{GONE}" = "{root}/nothing"\n')
     server = Server(root / "data", "--config", str(root / "config.toml"))
-    yield server.client()
+    yield server
     assert server.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> object:
+    return server.client()
 
 
 def mounted(arn: str = ARN, path: str = "/mnt/files") -> dict[str, object]:
@@ -110,3 +117,43 @@ def test_a_directory_that_is_gone_is_named_and_harms_nobody_else(client):
     assert "/nothing" in failed.value.response["Error"]["Message"]
     create(client, "beside", CODE)
     assert invoke(client, "beside", {"path": "/mnt"})[0]["names"] == []
+
+
+def test_a_container_image_has_it_too(server, client, tmp_path):
+    client_of_registry = server.client("ecr")
+    host = client.meta.endpoint_url.removeprefix("http://")
+    layers = [imagery.python(), imagery.files({"function/app.py": CODE})]
+    settings = {"Entrypoint": ["/usr/bin/python", "-m", "awslambdaric"], "Cmd": ["app.handler"]}
+    imagery.layout(tmp_path / "image", layers, Env=["PATH=/usr/bin:/bin"], WorkingDir="/function", **settings)
+    client_of_registry.create_repository(repositoryName="functions")
+    target = f"docker://{host}/functions:mounted"
+    copy = ("skopeo", "--insecure-policy", "copy", "--dest-tls-verify=false")
+    run(*copy, f"oci:{tmp_path}/image:latest", target)
+    image = {"PackageType": "Image", "Code": {"ImageUri": f"{host}/functions:mounted"}}
+    client.create_function(FunctionName="image", Role=ROLE, Timeout=10, MemorySize=256, **image, **mounted())
+    client.get_waiter("function_active_v2").wait(FunctionName="image", WaiterConfig={"Delay": 1})
+    answer, _ = invoke(client, "image", {"path": "/mnt/files/of-image", "write": "one"})
+    assert (answer["mnt"], answer["content"], answer["owner"]) == (["files"], "one", True)
+    create(client, "zip", CODE, **mounted())
+    assert invoke(client, "zip", {"path": "/mnt/files/of-image"})[0]["content"] == "one"
+
+
+@pytest.mark.parametrize("name", ["process", "unprivileged", "crun"])
+def test_where_nothing_can_be_mounted_they_are_refused_at_once(tmp_path, name):
+    isolation = ISOLATIONS[name]
+    if missing := isolation.missing():
+        pytest.skip(missing)
+    server = isolation.serve(tmp_path / "data", "--file-systems", f"{ARN}={tmp_path}")
+    try:
+        client = server.client()
+        create(client, "f", CODE)
+        for call in (
+            lambda: create(client, "g", CODE, **mounted()),
+            lambda: client.update_function_configuration(FunctionName="f", **mounted()),
+        ):
+            with pytest.raises(ClientError, match=f"{ARN} cannot be mounted: file systems .+ take ") as refused:
+                call()
+            assert refused.value.response["Error"]["Code"] == "InvalidParameterValueException"
+        assert [one["FunctionName"] for one in client.list_functions()["Functions"]] == ["f"]
+    finally:
+        server.stop()

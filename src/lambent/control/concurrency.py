@@ -12,6 +12,7 @@ from lambent.control.alias_store import AliasStore
 from lambent.control.aliases import alias_not_found
 from lambent.control.concurrency_store import ConcurrencyStore, refuse_double
 from lambent.control.records import LATEST, FunctionKey, Provisioned
+from lambent.control.settings import refuse_tenancy
 from lambent.control.store import FunctionStore, not_found
 from lambent.wire.errors import AwsError
 from lambent.wire.operations import Context, Operations, Parameters
@@ -100,6 +101,7 @@ class Concurrency:
             if row is None:
                 raise not_found(key, qualifier)
             refuse_double(self._concurrency.provisioned(key), qualifier, self._aliases.of(key))
+            refuse_tenancy(row.document, "Provisioned Concurrency")
             if row.document.snap_start != "None":
                 problem = "Provisioned Concurrency is not supported for SnapStart enabled functions."
                 raise AwsError("InvalidParameterValueException", problem, Type="User")

@@ -70,6 +70,7 @@ class EventSourceMappings:
         def work(connection: Connection) -> None:
             if not self._targets.exists(connection, key, qualifier):
                 raise invalid("Function does not exist")
+            self._targets.refuse_tenancy(connection, key, "Event source mapping")
             kinds.check(kind, settings, parameters.get("EventSourceArn", ""))
             self._refuse_twin(connection, kind, key, document)
             self.mappings.put(connection, home, uuid, _plain(document), key.name)
@@ -95,6 +96,7 @@ class EventSourceMappings:
             key, qualifier = _function(context, parameters.get("FunctionName", current["FunctionArn"]))
             if "FunctionName" in parameters and not self._targets.exists(connection, key, qualifier):
                 raise invalid("Function does not exist")
+            self._targets.refuse_tenancy(connection, key, "Event source mapping")
             whole = {name: value for name, value in current.items() if name in kind.members} | settings
             kinds.check(kind, whole, current.get("EventSourceArn", ""))
             document = {

@@ -12,16 +12,22 @@ _DOTS = ("/mnt/.", "/mnt/..")
 
 
 class FileSystems:
-    def __init__(self, arns: Collection[str] = ()) -> None:
-        """`arns` of the access points that there are."""
+    def __init__(self, arns: Collection[str] = (), obstacle: str = "") -> None:
+        """`arns` of the access points that there are; `obstacle` is why none can be mounted, "" where they can."""
         self._arns = frozenset(arns)
+        self._obstacle = obstacle
 
     def check(self, parameters: Mapping[str, Any]) -> None:
-        """Raises InvalidParameterValueException for an access point that is not there, or a path that is none."""
+        """Raises InvalidParameterValueException for an access point that is not there, or a path that is none.
+
+        Also for every one while nothing can be mounted: better now than at the first invocation.
+        """
         for config in parameters.get("FileSystemConfigs", ()):
             arn, path = config["Arn"], config["LocalMountPath"]
             if config.get("S3FilesConfig"):
                 raise not_built("direct reads from S3 (S3FilesConfig)")
+            if self._obstacle:
+                raise invalid(f"The access point {arn} cannot be mounted: {self._obstacle}.")
             if path in _DOTS:
                 raise invalid(f"The local mount path {path} is not a directory below /mnt.")
             if arn not in self._arns:

@@ -56,6 +56,7 @@ class FunctionUrls:
 
         def work(connection: Connection) -> None:
             self._demand_function(connection, target)
+            self._targets.refuse_tenancy(connection, target.key, "FunctionUrlConfig")
             if self._configs.find(connection, target.key, _name(target)) is not None:
                 message = (
                     f"Failed to create function url config for [functionArn = {target.arn}]. Error message: "

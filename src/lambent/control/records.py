@@ -177,6 +177,11 @@ class Function:
         return tuple((config["Arn"], config["LocalMountPath"]) for config in configs)
 
     @property
+    def per_tenant(self) -> bool:
+        """Whether each environment is for one tenant of the function only."""
+        return "TenancyConfig" in self.extras
+
+    @property
     def arn(self) -> str:
         return self.key.arn(None if self.version == LATEST else self.version)
 

@@ -35,7 +35,6 @@ _RESERVED = frozenset(
 )
 _NOT_BUILT = {
     "PublishTo": "$LATEST.PUBLISHED, which belongs to capacity providers (PublishTo)",
-    "TenancyConfig": "tenant isolation (TenancyConfig)",
     "CapacityProviderConfig": "capacity providers (CapacityProviderConfig)",
     "DurableConfig": "durable functions (DurableConfig)",
     "RuntimeConfig": "customer-managed runtimes (RuntimeConfig)",
@@ -146,7 +145,14 @@ def apply(parameters: Mapping[str, Any], function: Function) -> Function:
         runtimes.check_snap_start(made.runtime)
         if made.ephemeral_storage > _SNAPSHOT_STORAGE:
             raise invalid(f"SnapStart does not support ephemeral storage greater than {_SNAPSHOT_STORAGE} MB.")
+        refuse_tenancy(made, "SnapStart")
     return made
+
+
+def refuse_tenancy(function: Function, what: str) -> None:
+    """Raises InvalidParameterValueException for `what` cannot be had together with environments of tenants."""
+    if function.per_tenant:
+        raise invalid(f"{what} is not supported for functions with tenancy configuration.")
 
 
 def _logging(given: Mapping[str, str], current: LoggingConfig) -> LoggingConfig:
@@ -174,6 +180,8 @@ def _extras(parameters: Mapping[str, Any], current: Mapping[str, Any]) -> dict[s
         given["DeadLetterConfig"] = {"TargetArn": target} if target else None
     if "FileSystemConfigs" in parameters:
         given["FileSystemConfigs"] = parameters["FileSystemConfigs"] or None
+    if "TenancyConfig" in parameters:  # of CreateFunction only: it cannot be changed
+        given["TenancyConfig"] = parameters["TenancyConfig"]
     if "KMSKeyArn" in parameters:
         given["KMSKeyArn"] = parameters["KMSKeyArn"] or None
     for name, value in given.items():

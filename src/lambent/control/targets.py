@@ -6,6 +6,7 @@ from lambent.base.db import Connection
 from lambent.control import names, rows
 from lambent.control.alias_store import AliasStore
 from lambent.control.records import LATEST, FunctionKey
+from lambent.control.settings import refuse_tenancy
 
 
 class Targets:
@@ -17,3 +18,9 @@ class Targets:
         if names.is_version(qualifier):
             return rows.find(connection, key, qualifier or LATEST) is not None
         return self._aliases.stored(connection, key, str(qualifier)) is not None
+
+    def refuse_tenancy(self, connection: Connection, key: FunctionKey, what: str) -> None:
+        """Raises InvalidParameterValueException where `what` cannot name a tenant and the function needs one."""
+        row = rows.find(connection, key)
+        if row is not None:
+            refuse_tenancy(row.document, what)

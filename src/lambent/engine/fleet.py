@@ -105,11 +105,13 @@ class Fleet:
         return Demand(self.identity, self.account, self.function.runtime, short)
 
 
-def identity(function: Function) -> str:
+def identity(function: Function, tenant: str | None = None) -> str:
     """Tells one version of a function, as it stood after its last update, from every other.
 
-    A published version never changes, whatever its revision is, and its number is never used again.
+    A published version never changes, whatever its revision is, and its number is never used again. Each `tenant` has
+    environments of its own; no id of a tenant has a "#".
     """
-    if function.version != LATEST:
-        return function.arn
-    return f"{function.arn}@{function.version}@{function.revision_id}"
+    version = function.arn
+    if function.version == LATEST:
+        version = f"{version}@{function.version}@{function.revision_id}"
+    return version if tenant is None else f"{version}#{tenant}"

@@ -35,6 +35,7 @@ class Invocation:
     invoked_arn: str
     trace: str  # the X-Amzn-Trace-Id header
     client_context: str | None = None  # JSON text
+    tenant: str | None = None  # for whom it is, of functions with environments of tenants
     done: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     deadline_epoch: float = 0.0  # seconds since the epoch at which the platform gives up
     started: float = 0.0  # monotonic seconds at which the runtime got the event

@@ -130,7 +130,7 @@ class Invoker:
         shared = False
         if fleet is None:
             shared = self._leases.take(key)
-            fleet = self.fleet(invocation.function)
+            fleet = self.fleet(invocation.function, invocation.tenant)
         else:
             fleet.taken += 1
         held = fleet if fleet.kept else None
@@ -154,7 +154,8 @@ class Invoker:
 
     def _forget(self, invocation: Invocation) -> None:
         """Nobody waits for its answer any more."""
-        for name in (identity(invocation.function), provisioned_identity(invocation.function)):
+        function = invocation.function
+        for name in (identity(function, invocation.tenant), provisioned_identity(function)):
             fleet = self._fleets.get(name)
             if fleet is not None and invocation in fleet.waiting:
                 fleet.waiting.remove(invocation)
@@ -190,9 +191,9 @@ class Invoker:
 
     # What waits
 
-    def fleet(self, function: Function) -> Fleet:
-        """The ordinary environments of a version."""
-        name = identity(function)
+    def fleet(self, function: Function, tenant: str | None = None) -> Fleet:
+        """The ordinary environments of a version, or those of one of its tenants."""
+        name = identity(function, tenant)
         fleet = self._fleets.get(name)
         if fleet is None:
             fleet = self._fleets[name] = Fleet(name, function)

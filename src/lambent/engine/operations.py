@@ -85,6 +85,7 @@ class Invocations:
         function = self._store.serving(key, qualifier)
         if function is None:
             function = await self._routed(key, qualifier or LATEST)
+        tenant = _tenant(function, parameters.get("TenantId"))
         kind = parameters.get("InvocationType", "RequestResponse")
         payload = parameters.get("Payload") or b"{}"
         _check_json(payload)
@@ -99,6 +100,7 @@ class Invocations:
             key.arn(qualifier),
             context.trace_header or new_trace(),
             _client_context(parameters.get("ClientContext")),
+            tenant,
             tail=Tail() if parameters.get("LogType") == "Tail" else None,
         )
 
@@ -123,6 +125,18 @@ class Invocations:
             f"The function is currently in the following state: {known.state}",
             Type="User",
         )
+
+
+def _tenant(function: Function, given: str | None) -> str | None:
+    """`given`, which functions with tenancy need and no other may have. Messages as AWS shows them."""
+    if function.per_tenant and given is None:
+        problem = "is enabled with tenancy configuration. Add a valid tenant ID in"
+    elif given is not None and not function.per_tenant:
+        problem = "is not enabled with tenancy configuration. Remove the tenant ID from"
+    else:
+        return given
+    message = f"The invoked function {problem} your request and try again."
+    raise AwsError("InvalidParameterValueException", message, Type="User")
 
 
 def _check_json(payload: bytes) -> None:

@@ -103,8 +103,11 @@ def restore_report(seconds: float, outcome: Outcome | None) -> Record:
 
 
 def start(invocation: Invocation) -> Record:
-    record: Record = {"requestId": invocation.request_id, "version": invocation.function.version}
-    return record
+    return {"requestId": invocation.request_id, "version": invocation.function.version} | _tenant(invocation)
+
+
+def _tenant(invocation: Invocation) -> Record:
+    return {} if invocation.tenant is None else {"tenantId": invocation.tenant}
 
 
 def tracing(invocation: Invocation) -> Record:
@@ -155,7 +158,7 @@ def report(
     if restore_seconds is not None:
         metrics["restoreDurationMs"] = milliseconds(restore_seconds)
         metrics["billedRestoreDurationMs"] = max(1, math.ceil(round(restore_seconds * 1000, 2)))
-    return _failed({"requestId": invocation.request_id, "metrics": metrics}, outcome)
+    return _failed({"requestId": invocation.request_id, "metrics": metrics} | _tenant(invocation), outcome)
 
 
 def extension(name: str, state: str, events: Sequence[str], error_type: str | None) -> Record:

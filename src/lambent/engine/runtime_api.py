@@ -77,6 +77,8 @@ def event_response(invocation: Invocation) -> Response:
     ]
     if invocation.client_context is not None:
         headers.append(("Lambda-Runtime-Client-Context", invocation.client_context))
+    if invocation.tenant is not None:
+        headers.append(("Lambda-Runtime-Aws-Tenant-Id", invocation.tenant))
     return Response(200, headers, invocation.payload)
 
 

@@ -120,6 +120,10 @@ class Driver(Protocol):
     def weaknesses(self) -> tuple[str, ...]:
         """What this driver cannot promise on this machine, one sentence each; empty for the full wall."""
 
+    @property
+    def no_file_systems(self) -> str:
+        """Why no sandbox can have file systems, to be shown after a colon; "" when they can."""
+
     async def start(self) -> None:
         """Get ready and clear what a killed server left behind. SandboxError when this machine will not do."""
 

@@ -330,7 +330,6 @@ async def test_layers_are_refused_in_the_words_of_aws(lab):
             {"PackageType": "Image", "Code": {"ImageUri": "r/i:t"}, "Runtime": None, "Handler": None},
             "other registries",
         ),
-        ({"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}}, "TenancyConfig"),
         ({"DurableConfig": {"ExecutionTimeout": 10}}, "DurableConfig"),
         ({"Runtime": "custom"}, "Runtime=custom"),
         ({"Code": {"S3Bucket": "bucket", "S3Key": "key"}}, "S3Bucket"),

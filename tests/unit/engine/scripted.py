@@ -175,6 +175,7 @@ class ScriptedDriver:
 
     name = "scripted"
     weaknesses = ()
+    no_file_systems = ""
 
     def __init__(self, script: Callable[[ScriptedRuntime], object] | None = None) -> None:
         self.script = script

@@ -38,9 +38,10 @@ class Stage:
         self.invoker = Invoker(self.driver, FakeRuntimes(), SystemClock(), self.logs, lambda function: {}, **options)  # type: ignore[arg-type]
         self._numbers = 0
 
-    async def invoke(self, function: Function, payload: bytes = b"{}") -> Outcome:
+    async def invoke(self, function: Function, payload: bytes = b"{}", **members: Any) -> Outcome:
         self._numbers += 1
-        return await self.invoker.invoke(Invocation(f"id-{self._numbers}", function, payload, function.arn, ""))
+        invocation = Invocation(f"id-{self._numbers}", function, payload, function.arn, "", **members)
+        return await self.invoker.invoke(invocation)
 
 
 @pytest.fixture
@@ -63,6 +64,15 @@ async def test_one_environment_serves_one_after_another(stage: Stage) -> None:
     for number in range(5):
         assert await stage.invoke(function, str(number).encode()) == Outcome(str(number).encode())
     assert len(stage.driver.sandboxes) == 1
+
+
+async def test_no_environment_serves_two_tenants(stage: Stage) -> None:
+    function = make_function(extras={"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}})
+    for tenant in ("blue", "green", "blue", "green"):
+        await stage.invoke(function, tenant=tenant)
+    assert len(stage.driver.sandboxes) == 2
+    stage.invoker.retire(function.key, ())
+    assert stage.invoker.environments() == []
 
 
 async def test_concurrent_invocations_get_environments_of_their_own() -> None:

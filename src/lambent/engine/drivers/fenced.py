@@ -40,6 +40,12 @@ class Means:
     removers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "sandbox-remover"))
     """Threads of their own: what ends by the hundred must not stand in the way of what begins."""
 
+    @property
+    def no_file_systems(self) -> str:
+        if self.mounts is None or self.shares is None:
+            return "file systems (FileSystemConfigs) take --isolation namespaces and a server that is root"
+        return ""
+
 
 class NamespaceSandbox:
     """One init process and all it starts."""
@@ -257,8 +263,8 @@ class NamespaceSandbox:
         return found
 
     def _shares(self) -> Shares:
-        if self._means.mounts is None or self._means.shares is None:
-            raise MountError("file systems (FileSystemConfigs) take --isolation namespaces and a server that is root")
+        if self._means.no_file_systems or self._means.shares is None:
+            raise MountError(self._means.no_file_systems)
         return self._means.shares
 
     async def start_runtime(self) -> None:

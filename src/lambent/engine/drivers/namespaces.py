@@ -64,6 +64,10 @@ class NamespaceDriver:
         self._sandboxes: set[NamespaceSandbox] = set()
 
     @property
+    def no_file_systems(self) -> str:
+        return self._means.no_file_systems
+
+    @property
     def weaknesses(self) -> tuple[str, ...]:
         found = []
         if not self._means.groups.can_limit:

@@ -213,6 +213,10 @@ class OciDriver:
         self._sandboxes: set[NamespaceSandbox] = set()
 
     @property
+    def no_file_systems(self) -> str:
+        return self._means.no_file_systems
+
+    @property
     def weaknesses(self) -> tuple[str, ...]:
         found = []
         if not self._means.groups.can_limit:

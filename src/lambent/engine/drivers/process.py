@@ -70,7 +70,7 @@ class ProcessSandbox:
 
     async def assign(self, assignment: Assignment) -> Sequence[Launch]:
         if assignment.file_systems:
-            raise MountError("file systems (FileSystemConfigs) take an isolation that can mount")
+            raise MountError(ProcessDriver.no_file_systems)
         if assignment.image:
             raise SandboxError("a container image runs in a sandbox only: not with --isolation process")
         self._opt = await self._driver.layers.directory(assignment.layers)
@@ -218,6 +218,7 @@ class ProcessSandbox:
 
 class ProcessDriver:
     name = "process"
+    no_file_systems = "file systems (FileSystemConfigs) take an isolation that can mount"
     weaknesses = (
         "functions are not isolated: they can read your files, reach your network and stop each other",
         "memory, processes and /tmp are not bounded",
