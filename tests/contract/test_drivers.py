@@ -236,3 +236,14 @@ async def test_a_sandbox_that_was_never_used_goes_too(stage: Stage) -> None:
     await sandbox.destroy()
     with pytest.raises(SandboxError):
         await sandbox.assign(stage.assignment())
+
+
+async def test_many_sandboxes_hold_no_threads(stage: Stage) -> None:
+    """The loop's own are few: whatever waits for a process in one of them keeps everything else waiting."""
+    if stage.driver.name not in ("namespaces", "process"):
+        pytest.skip("containers are watched as namespaces are")
+    sandboxes = [await stage.acquire() for _ in range(40)]
+    for sandbox in sandboxes:
+        await sandbox.assign(stage.assignment())
+    assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 10) == "free"
+    assert await asked(sandboxes[-1])

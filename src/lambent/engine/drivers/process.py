@@ -32,7 +32,8 @@ class _Program:
         self.watch = asyncio.get_running_loop().create_task(self._wait())
 
     async def _wait(self) -> None:
-        code = await asyncio.to_thread(self._process.wait)
+        await _end_of(self._process.pid)
+        code = self._process.wait()
         if not self._told:
             self._exited(code)
 
@@ -46,6 +47,18 @@ class _Program:
         self._told = True
         self.signal(signal.SIGKILL)
         await self.watch
+
+
+async def _end_of(pid: int) -> None:
+    """Until a child that nobody has waited for yet has ended. Holds no thread: the loop has few for everything."""
+    gone = asyncio.Event()
+    pidfd = os.pidfd_open(pid)
+    try:
+        asyncio.get_running_loop().add_reader(pidfd, gone.set)
+        await gone.wait()
+    finally:
+        asyncio.get_running_loop().remove_reader(pidfd)
+        os.close(pidfd)
 
 
 class ProcessSandbox:
