@@ -52,7 +52,6 @@ from lambent.engine.drivers.process import ProcessDriver
 from lambent.engine.images import ImageLayers
 from lambent.engine.invoker import Invoker
 from lambent.engine.lease import Leases
-from lambent.engine.logs import LogBook
 from lambent.engine.operations import Invocations
 from lambent.engine.preparation import Preparer
 from lambent.engine.provisioned import Provisioner
@@ -67,6 +66,8 @@ from lambent.services.iam.service import Iam
 from lambent.services.kms import store as kms_store
 from lambent.services.kms.root import RootKeyError, from_file
 from lambent.services.kms.service import Kms
+from lambent.services.logs import service as logs_service
+from lambent.services.logs.store import LogStore
 from lambent.wire import models
 from lambent.wire.gateway import Gateway
 from lambent.wire.operations import Client, Operations
@@ -145,10 +146,17 @@ class App:
         store.on_remove(concurrency.let_go)
         aliases.on_move(concurrency.alias_moved)
 
+        logs = LogStore(data / "logs", self._clock, config.logs_size << 20)
+        try:
+            await logs.start()
+        except OSError as error:
+            raise StartError(f"cannot use {data / 'logs'}: {error.strerror or error}") from error
+        self._on_stop(logs.stop)
+        logs_service.register(logs, operations)
         self._driver = self._choose_driver(data)
         await self._driver.start()
         self._on_stop(self._driver.stop)
-        runtimes, logs = Runtimes(config.runtimes, config.install_command), LogBook(self._clock)
+        runtimes = Runtimes(config.runtimes, config.install_command)
         invoker = Invoker(
             self._driver,
             runtimes,

@@ -47,6 +47,7 @@ class Config:
     stems: int = 2  # sandboxes of each runtime that wait ready
     tmp: str = "auto"  # one of TMPS
     log_level: str = "info"  # one of LOG_LEVELS
+    logs_size: int = 1024  # MiB that what functions print may take on disk, all log groups together
     region: str = "us-east-1"  # of requests that name none
     root_key: str = "file"  # where the key above all other keys comes from: see `root_key`
     organizations: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the accounts of each organisation
@@ -153,6 +154,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "stems": _whole(0, 100),
     "tmp": _choice(*TMPS),
     "log_level": _choice(*LOG_LEVELS),
+    "logs_size": _whole(1, 1 << 30),
     "region": _region,
     "root_key": _root_key_source,
     "organizations": _organizations,

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -16,7 +16,6 @@ from lambent import __version__
 from lambent.base.clock import Clock
 from lambent.base.http import Request, Response
 from lambent.engine.invoker import Invoker
-from lambent.engine.logs import LogBook
 from lambent.engine.runtimes import Runtimes
 from lambent.wire.gateway import Gateway
 
@@ -29,6 +28,25 @@ class Functions(Protocol):
     """What the status page asks of the control plane."""
 
     def count(self) -> int: ...
+
+
+class Logs(Protocol):
+    """What `lambent logs` asks of the log service."""
+
+    async def read(
+        self, account: str, region: str, group: str, after: int = 0, limit: int = 1000
+    ) -> Sequence[LogEvent]: ...
+
+
+class LogEvent(Protocol):
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def stream(self) -> str: ...
+    @property
+    def message(self) -> str: ...
 
 
 def _answer(body: Mapping[str, Any], status: int = 200) -> Response:
@@ -48,7 +66,7 @@ class Endpoints:
         clock: Clock,
         invoker: Invoker,
         runtimes: Runtimes,
-        logs: LogBook,
+        logs: Logs,
         functions: Functions,
         isolation: str,
     ) -> None:
@@ -105,7 +123,7 @@ class Endpoints:
             return _answer({"message": "ask for /_lambent/logs/FUNCTION-NAME?region=…&account=<12 digits>"}, 400)
         after, limit = _number(query, "after", 0, 1 << 62), _number(query, "limit", 1000, 10_000)
         group = query.get("group") or f"/aws/lambda/{name}"
-        events = self._logs.read(account, query.get("region", "us-east-1"), group, after, limit)
+        events = await self._logs.read(account, query.get("region", "us-east-1"), group, after, limit)
         listed = [
             {"sequence": e.sequence, "timestamp": e.timestamp, "stream": e.stream, "message": e.message} for e in events
         ]

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.follow:
             if not after:
                 where = f"{arguments.name} in {client.config.region}"
-                print(f"nothing was logged by {where} since the server started", file=sys.stderr)
+                print(f"nothing was logged by {where}", file=sys.stderr)
             return 0
         time.sleep(_PAUSE)
 

@@ -29,6 +29,7 @@ _HELP = {
     "stems": "sandboxes of each runtime that wait ready",
     "tmp": "what a function's /tmp is made of: " + ", ".join(config.TMPS),
     "log_level": "how much the server tells: " + ", ".join(config.LOG_LEVELS),
+    "logs_size": "MiB on disk for what functions print, all log groups together",
     "region": "region of requests that name none",
     "root_key": "where the key comes from that all others lie under: file, env:NAME or command:…",
     "file_systems": "directories for the ARNs of access points: ARN=DIRECTORY …",

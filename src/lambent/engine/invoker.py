@@ -21,7 +21,7 @@ from lambent.engine.fleet import Fleet, Slot, Standing, identity
 from lambent.engine.held import Held, provisioned_identity
 from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.lease import Leases
-from lambent.engine.logs import LogBook
+from lambent.engine.logs import Logs
 from lambent.engine.pool import FINISHING_GRACE, Evict, gives_way, plan
 from lambent.engine.restore_phase import SNAP_START, refusal
 from lambent.engine.runtimes import Missing, Runtime, Runtimes
@@ -63,7 +63,7 @@ class Invoker:
         driver: Driver,
         runtimes: Runtimes,
         clock: Clock,
-        logs: LogBook,
+        logs: Logs,
         credentials: Credentials,
         *,
         budget: int,

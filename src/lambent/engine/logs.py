@@ -1,10 +1,10 @@
-"""What functions print: lines put together from a pipe, kept in memory per log group until a log service takes them."""
+"""What functions print: lines put together from a pipe, handed to whoever keeps them per log group."""
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from lambent.base.clock import Clock
 
@@ -16,6 +16,13 @@ LINE_LIMIT = 262_144  # bytes: CloudWatch's limit of one event; longer lines are
 
 _FRAME_MARK = b"\xa5\x5a\x00"  # AWS's framing: mark and level (4 bytes), length (4), microseconds (8), message
 _FRAME_HEAD = 16
+
+
+class Logs(Protocol):
+    """Keeps what functions print: the log service, or a LogBook."""
+
+    def writer(self, account: str, region: str, group: str, stream: str) -> Callable[[str], None]:
+        """A function that appends one event to `stream`, on the loop, and does not wait for a disk."""
 
 
 class LogEvent(NamedTuple):

@@ -68,6 +68,15 @@ _ORDERS = {
 _NULLABLE = frozenset(("SubnetId", "SecurityGroupId"))
 
 
+# What a service calls a request that its model does not allow, where that is not ValidationException.
+_CODES = {"logs": "InvalidParameterException"}
+
+
+def code(service: str) -> str:
+    """The error of requests to `service` that its model does not allow."""
+    return _CODES.get(service, "ValidationException")
+
+
 def is_checked_elsewhere(operation: str, path: str) -> bool:
     """Whether the control plane checks the member at `path` ("memorySize") itself."""
     return (operation, path) in _ELSEWHERE

@@ -27,7 +27,7 @@ _NUMBERS = ("integer", "long", "short", "byte", "float", "double")
 
 
 def validate(operation: OperationModel, parameters: Mapping[str, Any]) -> None:
-    """Raise ValidationException (400) with every violation, in the order of the members."""
+    """Raise ValidationException, or what the service calls it (400), with every violation, in the members' order."""
     shape = operation.input_shape
     if shape is None:
         return
@@ -36,7 +36,8 @@ def validate(operation: OperationModel, parameters: Mapping[str, Any]) -> None:
         return
     noun = "error" if len(found) == 1 else "errors"
     text = "; ".join(found)
-    raise AwsError("ValidationException", f"{len(found)} validation {noun} detected: {text}", status=400)
+    code = constraints.code(operation.service_model.service_name)
+    raise AwsError(code, f"{len(found)} validation {noun} detected: {text}", status=400)
 
 
 def _lower(name: str) -> str:

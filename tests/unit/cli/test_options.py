@@ -31,6 +31,7 @@ def test_every_setting_is_an_option(monkeypatch):
         "stems": "4",
         "tmp": "memory",
         "log_level": "debug",
+        "logs_size": "64",
         "region": "eu-west-1",
         "root_key": "env:SOMETHING",
         "snap_start_spares": "5",
