@@ -204,8 +204,8 @@ class App:
         await concurrency.renew()
         snapshots.renew(store.every_version())
 
-        async def code_size(account: str, region: str) -> int:
-            return store.code_size(account, region) + await layer_versions.code_size(account, region)
+        def code_size(account: str, region: str) -> int:
+            return store.code_size(account, region) + layer_versions.code_size(account, region)
 
         revealing = Revealing(operations, variables)
         functions.register(revealing)

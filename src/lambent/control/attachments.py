@@ -27,9 +27,9 @@ class Attachments:
         self._orphans = orphans
         self._trees = trees
 
-    async def code_size(self, account: str, region: str) -> int:
+    def code_size(self, account: str, region: str) -> int:
         """Bytes: the packages of an account's layer versions in a region."""
-        return await self._store.code_size(account, region)
+        return self._store.code_size(account, region)
 
     @contextlib.asynccontextmanager
     async def held(self, caller: Caller, arns: Sequence[str]) -> AsyncIterator[tuple[Layer, ...]]:
@@ -46,7 +46,7 @@ class Attachments:
             for arn in arns:
                 key, layer = await self._find(caller, arn)
                 pins.enter_context(self._orphans.pin(layer.digest))
-                if layer.digest not in self._store.digests():  # deleted since it was read
+                if not self._store.refers_to(layer.digest):  # deleted since it was read
                     raise _missing(arn)
                 if key in seen:
                     raise _invalid(

@@ -29,6 +29,9 @@ class Package:
     size: int  # bytes of the zip
 
 
+_SMALL = 65_536  # bytes that are hashed in less time than another thread needs to take over
+
+
 class Code:
     """The code of functions: each zip a durable blob, and unpacked as a tree."""
 
@@ -48,7 +51,7 @@ class Code:
             raise AwsError("RequestEntityTooLargeException", message, status=413)
         if not archive:
             raise _explain(ArchiveEmpty("it has no bytes"))
-        digest = await asyncio.to_thread(lambda: hashlib.sha256(archive).hexdigest())
+        digest = await _digest(archive)
         with self._orphans.pin(digest):
             storing = (self._blobs.put(archive), self._trees.unpack(digest, archive, Limits(UNZIPPED)))
             for result in await asyncio.gather(*storing, return_exceptions=True):
@@ -108,3 +111,9 @@ def _explain(error: ArchiveError) -> AwsError:
     else:
         message = "Could not unzip uploaded file. Please check your file, then try to upload again."
     return AwsError("InvalidParameterValueException", message, Type="User")
+
+
+async def _digest(archive: bytes) -> str:
+    if len(archive) <= _SMALL:
+        return hashlib.sha256(archive).hexdigest()
+    return await asyncio.to_thread(lambda: hashlib.sha256(archive).hexdigest())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lambent.base.clock import Clock
@@ -33,7 +33,7 @@ class Concurrency:
         aliases: AliasStore,
         concurrency: ConcurrencyStore,
         clock: Clock,
-        code_size: Callable[[str, str], Awaitable[int]],
+        code_size: Callable[[str, str], int],
         allocated: Allocated,
     ) -> None:
         """`code_size` gives the bytes of code that an account stores in a region."""
@@ -178,7 +178,7 @@ class Concurrency:
                 "UnreservedConcurrentExecutions": self._concurrency.unreserved(*place),
             },
             "AccountUsage": {
-                "TotalCodeSize": await self._code_size(*place),
+                "TotalCodeSize": self._code_size(*place),
                 "FunctionCount": self._functions.count_of(*place),
             },
         }

@@ -94,9 +94,10 @@ class Functions:
             raise already_exists(key)
         if function.package_type == "Image":
             return await self._create_from_image(context, parameters, function)
-        await self._refuse_beyond_quota(key, len(archive))
+        self._refuse_beyond_quota(key, len(archive))
         signing = parameters.get("CodeSigningConfigArn")
-        await self._signing.check_deployment(context, key, signing)
+        if signing:
+            await self._signing.check_deployment(context, key, signing)
 
         def choose(connection: Connection) -> None:
             if signing:
@@ -111,10 +112,10 @@ class Functions:
             made = await self._store.create(function, publish=publish, also=choose)
             return describe(made) | {"FunctionArn": key.arn()}  # unqualified even when it is a version's
 
-    async def _refuse_beyond_quota(self, key: FunctionKey, more: int) -> None:
+    def _refuse_beyond_quota(self, key: FunctionKey, more: int) -> None:
         """Raises CodeStorageExceededException when the account's code would grow beyond what it may store."""
         used = self._store.code_size(key.account, key.region)
-        used += await self._attachments.code_size(key.account, key.region)
+        used += self._attachments.code_size(key.account, key.region)
         quotas.refuse_storage(used + more)
 
     async def _create_from_image(self, context: Context, parameters: Parameters, function: Function) -> Answer:
@@ -211,7 +212,7 @@ class Functions:
         archive = zip_of(parameters, "updating")
         settings.refuse_not_built(parameters)
         refuse_update(function, expected)
-        await self._refuse_beyond_quota(key, len(archive) - function.code_size)
+        self._refuse_beyond_quota(key, len(archive) - function.code_size)
         await self._signing.check_deployment(context, key)
         architectures = {name: parameters[name] for name in ("Architectures",) if name in parameters}
         now = timestamp(self._clock.now())

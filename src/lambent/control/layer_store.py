@@ -57,25 +57,31 @@ class Attached:
 
 
 class LayerStore:
-    """Belongs to one event loop. Knows in memory which contents its versions refer to."""
+    """Belongs to one event loop. Knows in memory which contents its versions refer to, and their sizes."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._references: Counter[str] = Counter()
+        self._sizes: Counter[tuple[str, str]] = Counter()  # by account and region
         self._releasers: list[Callable[[str], None]] = []
 
     async def load(self) -> None:
         """Read once, at start, what is referred to."""
-        rows = await self._db.read(lambda connection: connection.execute("SELECT document FROM layer_versions"))
-        self._references = Counter(orjson.loads(document)["digest"] for (document,) in rows)
+        query = "SELECT account, region, document FROM layer_versions"
+        for account, region, document in await self._db.read(lambda connection: connection.execute(query)):
+            members = orjson.loads(document)
+            self._take(account, region, members["digest"], members["code_size"])
 
     def digests(self) -> set[str]:
         """The contents that some layer version refers to."""
         return set(self._references)
 
-    async def code_size(self, account: str, region: str) -> int:
+    def refers_to(self, digest: str) -> bool:
+        return digest in self._references
+
+    def code_size(self, account: str, region: str) -> int:
         """Bytes: the packages of an account's layer versions in a region."""
-        return await self._db.read(lambda connection: _code_size(connection, account, region))
+        return self._sizes[account, region]
 
     def on_release(self, callback: Callable[[str], None]) -> None:
         """Call `callback(digest)` on the loop once no layer version refers to that content any more."""
@@ -102,7 +108,8 @@ class LayerStore:
                 "INSERT INTO layer_versions (account, region, name, number, document) VALUES (?, ?, ?, ?, ?)",
                 (key.account, key.region, key.name, number, _to_document(numbered)),
             )
-            connection.after_commit(lambda: self._references.update((version.digest,)))
+            taken = (key.account, key.region, version.digest, version.code_size)
+            connection.after_commit(lambda: self._take(*taken))
             return numbered
 
         return await self._db.write(work)
@@ -115,8 +122,9 @@ class LayerStore:
 
         def work(connection: Connection) -> None:
             for (document,) in connection.execute(_DELETE, (key.account, key.region, key.name, number)):
-                digest = orjson.loads(document)["digest"]
-                connection.after_commit(lambda digest=digest: self._let_go(digest))  # type: ignore[misc]
+                members = orjson.loads(document)
+                gone = (key.account, key.region, members["digest"], members["code_size"])
+                connection.after_commit(lambda gone=gone: self._let_go(*gone))  # type: ignore[misc]
             if not connection.execute(_ANY, (key.account, key.region, key.name)):
                 connection.execute(_FORGET_TAGS, (key.account, key.region, key.name))
 
@@ -173,8 +181,13 @@ class LayerStore:
         rows = await self._db.read(lambda connection: connection.execute(query, (account, region, after)))
         return [_from_row(row) for row in rows]
 
-    def _let_go(self, digest: str) -> None:
+    def _take(self, account: str, region: str, digest: str, size: int) -> None:
+        self._references[digest] += 1
+        self._sizes[account, region] += size
+
+    def _let_go(self, account: str, region: str, digest: str, size: int) -> None:
         self._references[digest] -= 1
+        self._sizes[account, region] -= size
         if self._references[digest]:
             return
         del self._references[digest]

@@ -22,6 +22,9 @@ class Holder(Protocol):
     def digests(self) -> set[str]:
         """All that it refers to."""
 
+    def refers_to(self, digest: str) -> bool:
+        """Whether `digest` is among them: costs the same however many they are."""
+
     def on_release(self, callback: Callable[[str], None]) -> None:
         """Call back once it does not refer to a digest any more."""
 
@@ -60,7 +63,7 @@ class Orphans:
             self._pins[digest] -= 1
             if not self._pins[digest]:
                 del self._pins[digest]
-                if digest not in self._referred():
+                if not any(holder.refers_to(digest) for holder in self._holders):
                     self.suspect(digest)
 
     def suspect(self, digest: str) -> None:

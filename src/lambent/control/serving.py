@@ -49,6 +49,9 @@ class Serving:
     def digests(self) -> set[str]:
         return set(self._references)
 
+    def refers_to(self, digest: str) -> bool:
+        return digest in self._references
+
     def remember(self, key: FunctionKey, version: str, row: Row | None) -> Iterable[str]:
         """Bring the memory up to `row`; the digests that nothing refers to any more."""
         self._measure(key, version, row.document.code_size if row is not None else None)

@@ -108,6 +108,9 @@ class FunctionStore:
         """The code that some function refers to, as it is shown or as it is invoked."""
         return self._memory.digests()
 
+    def refers_to(self, digest: str) -> bool:
+        return self._memory.refers_to(digest)
+
     def on_change(self, callback: Callable[[FunctionKey], None]) -> None:
         """Call `callback(key)` on the loop after each commit that changed the function or removed it."""
         self._watchers.append(callback)

@@ -135,8 +135,8 @@ class Lab:
         code, reason = self.failure or ("READY", None)
         await self.concurrency.finish(self.concurrency.task(job), job, code, reason)
 
-    async def _code_size(self, account: str, region: str) -> int:
-        return self.store.code_size(account, region) + await self.layer_versions.code_size(account, region)
+    def _code_size(self, account: str, region: str) -> int:
+        return self.store.code_size(account, region) + self.layer_versions.code_size(account, region)
 
     async def call(self, operation: str, *, account: str = ACCOUNT, region: str = REGION, **members: Any) -> Any:
         """What the gateway does with parsed parameters: validate, then ask the handler."""

@@ -90,6 +90,20 @@ async def test_no_attack_gets_in_as_a_layer(lab: Lab, attack: str, monkeypatch: 
     assert (await lab.call("ListLayers"))["Layers"] == []
 
 
+async def test_what_layers_take_of_the_accounts_storage_is_known_after_a_restart_too(tmp_path: Path) -> None:
+    lab = await Lab.open(tmp_path)
+    sizes = [(await publish(lab, name, content))["Content"]["CodeSize"] for name, content in (("l", "1"), ("m", "22"))]
+    await publish(lab, account=FRIEND)
+    await lab.close()
+    lab = await Lab.open(tmp_path)
+    try:
+        assert (await lab.call("GetAccountSettings"))["AccountUsage"]["TotalCodeSize"] == sum(sizes)
+        await lab.call("DeleteLayerVersion", LayerName="l", VersionNumber=1)
+        assert (await lab.call("GetAccountSettings"))["AccountUsage"]["TotalCodeSize"] == sizes[1]
+    finally:
+        await lab.close()
+
+
 async def test_lists_filter_and_go_on_where_they_stopped(lab: Lab) -> None:
     for number in range(3):
         await publish(lab, "a", f"{number}", CompatibleRuntimes=["python3.12"])
