@@ -185,15 +185,19 @@ class NamespaceSandbox:
         if self._channel is None:
             raise SandboxError("the sandbox has ended")
         waiter: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
+        try:
+            wire.send(self._channel, message, fds)
+        except OSError as error:
+            raise SandboxError("the sandbox has ended") from error
         self._waiting.append(waiter)
-        wire.send(self._channel, message, fds)
         return await waiter
 
     def _tell(self, message: dict[str, Any]) -> None:
         """An order that nobody waits for."""
         if self._channel is not None:
-            self._waiting.append(asyncio.get_running_loop().create_future())
-            wire.send(self._channel, message)
+            with contextlib.suppress(OSError):  # its init has just ended, which is noticed when it is read from
+                wire.send(self._channel, message)
+                self._waiting.append(asyncio.get_running_loop().create_future())
 
     def on_exit(self, callback: Callable[[Exit], None]) -> None:
         self._exit = callback
