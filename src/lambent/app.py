@@ -32,6 +32,7 @@ from lambent.control.attachments import Attachments
 from lambent.control.code_signing import CodeSigning
 from lambent.control.concurrency import Concurrency
 from lambent.control.concurrency_store import PROVISION, ConcurrencyStore
+from lambent.control.event_invoke import AppliedConfigs
 from lambent.control.file_systems import FileSystems
 from lambent.control.functions import Functions
 from lambent.control.images import Images
@@ -69,6 +70,9 @@ from lambent.services.kms.root import RootKeyError, from_file
 from lambent.services.kms.service import Kms
 from lambent.services.logs import service as logs_service
 from lambent.services.logs.store import LogStore
+from lambent.sources import event_store
+from lambent.sources.delivery import Delivery
+from lambent.sources.event_queue import EventQueue
 from lambent.wire import models
 from lambent.wire.gateway import Gateway
 from lambent.wire.operations import Client, Operations
@@ -120,7 +124,7 @@ class App:
         self._on_stop(lambda: _call(lock.release))
         db = SqliteDatabase(data / "lambent.db")
         self._on_stop(db.close)
-        stores = (store_module, resources_module, layer_store, alias_store, concurrency_store)
+        stores = (store_module, resources_module, layer_store, alias_store, concurrency_store, event_store)
         modules = (jobs_module, *stores, kms_store, iam_store, plaintext)
         await migrate(db, [*(step for module in modules for step in module.MIGRATIONS), *ECR_MIGRATIONS])
         blobs = LocalBlobs(data / "blobs")
@@ -208,6 +212,12 @@ class App:
         def code_size(account: str, region: str) -> int:
             return store.code_size(account, region) + layer_versions.code_size(account, region)
 
+        delivery = Delivery(db, store, aliases, AppliedConfigs(db), concurrency, invoker.invoke, self._clock)
+        events = EventQueue(db, delivery, concurrency, self._clock)
+        store.on_remove(events.let_go)
+        await events.start()
+        self._on_stop(events.stop)
+
         revealing = Revealing(operations, variables)
         functions.register(revealing)
         layers.register(operations)
@@ -222,7 +232,7 @@ class App:
         Aliases(store, aliases, self._clock).register(operations)
         permissions.register(operations)
         Concurrency(store, aliases, concurrency, self._clock, code_size, provisioner.allocated).register(operations)
-        Invocations(store, aliases, invoker, self._clock).register(operations)
+        Invocations(store, aliases, invoker, events).register(operations)
         gateway = Gateway(operations, self._clock, self._accounts, config.region)
         own = Endpoints(self._clock, invoker, runtimes, logs, store, self._driver.name)
         own.mount(gateway)

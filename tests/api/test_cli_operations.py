@@ -42,6 +42,7 @@ get-function --function-name f --query Configuration.[FunctionName,State,LastUpd
 get-function-configuration --function-name f --query [Runtime,MemorySize,Timeout]  # {RUNTIME}\t128\t3
 list-functions --query Functions[].FunctionName  # f
 invoke --function-name f --payload {{"name":"Ada"}} $out --query [StatusCode,ExecutedVersion]  # 200\t$LATEST
+invoke-async --function-name f --invoke-args $event --query Status  # 202
 update-function-configuration --function-name f --timeout 9 --description second --query [Timeout,LastUpdateStatus]  # 9\tInProgress
 wait function-updated-v2 --function-name f  #
 update-function-code --function-name f --zip-file fileb://$zip --query LastUpdateStatus  # InProgress
@@ -142,7 +143,8 @@ def working() -> set[str]:
 def test_the_cli_drives_every_operation_that_works(server, driver, tmp_path, capfd):
     (tmp_path / "code.zip").write_bytes(zip_files({"function.py": CODE}))
     (tmp_path / "policy.json").write_text(json.dumps(POLICY, separators=(",", ":")))
-    files = {"zip": "code.zip", "out": "out.json", "policy": "policy.json"}
+    (tmp_path / "event.json").write_text('{"name": "Ada"}')
+    files = {"zip": "code.zip", "event": "event.json", "out": "out.json", "policy": "policy.json"}
     known = {name: str(tmp_path / file) for name, file in files.items()}
     commands = set(driver._get_command_table()["lambda"]._get_command_table())
     driven = set()

@@ -103,6 +103,7 @@ def valid(operation: str, world: dict[str, Any]) -> dict[str, Any]:
         "GetResourcePolicy": {"ResourceArn": f"{_ARN}:function:f"},
         "GetRuntimeManagementConfig": f,
         "Invoke": {**f, "InvocationType": "DryRun"},
+        "InvokeAsync": {**f, "InvokeArgs": b"{}"},
         "InvokeWithResponseStream": {**f, "InvocationType": "DryRun"},
         "ListAliases": f,
         "ListCodeSigningConfigs": {},

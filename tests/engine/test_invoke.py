@@ -271,14 +271,6 @@ def test_dry_run_runs_nothing(lambda_client: Any, name: str) -> None:
     assert "ExecutedVersion" not in response
 
 
-def test_an_asynchronous_invocation_says_that_it_is_not_built(lambda_client: Any, name: str) -> None:
-    create(lambda_client, name, "def handler(event, context):\n    pass\n")
-    with pytest.raises(botocore.exceptions.ClientError) as refusal:
-        lambda_client.invoke(FunctionName=name, InvocationType="Event")
-    assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
-    assert "InvocationType=Event" in refusal.value.response["Error"]["Message"]
-
-
 def test_a_missing_function_is_named_with_its_version(lambda_client: Any) -> None:
     with pytest.raises(lambda_client.exceptions.ResourceNotFoundException) as refusal:
         lambda_client.invoke(FunctionName="doesnotexist")

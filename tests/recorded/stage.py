@@ -32,7 +32,7 @@ class Stage:
         self._thread = threading.Thread(target=self._loop.run_forever, name="stage", daemon=True)
         self._thread.start()
         self.lab = self.run(Lab.open(root))
-        Invocations(self.lab.store, self.lab.aliases, _NoEngine(), self.lab.clock).register(self.lab.operations)  # type: ignore[arg-type]
+        Invocations(self.lab.store, self.lab.aliases, _NoEngine(), _Taken()).register(self.lab.operations)  # type: ignore[arg-type]
         self._gateway = Gateway(self.lab.operations, self.lab.clock, Accounts(), REGION)
 
     def close(self) -> None:
@@ -82,6 +82,13 @@ class Stage:
 
 class _NoEngine:
     """Invocations come this far only when their request is in order."""
+
+
+class _Taken:
+    """A queue that nobody empties."""
+
+    async def accept(self, *event: Any) -> None:
+        pass
 
 
 class _Answer:

@@ -1,4 +1,4 @@
-"""What is to happen with asynchronous invocations: retries, age, destinations. Kept for when there are any."""
+"""What is to happen with asynchronous invocations: retries, age, destinations. `sources` acts by it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from lambent.base.clock import Clock
 from lambent.base.db import Connection, Database
 from lambent.control import markers
-from lambent.control.named import Named, named
+from lambent.control.named import Named, named, stored_name
 from lambent.control.records import LATEST, FunctionKey
 from lambent.control.resources import Document, Resources
 from lambent.control.settings import invalid
@@ -19,11 +19,23 @@ from lambent.wire import arn
 from lambent.wire.errors import AwsError
 from lambent.wire.operations import Context, Operations, Parameters
 
+_KIND = "event-invoke-config"
 _PAGE = 50
 _LIMITS = ("MaximumRetryAttempts", "MaximumEventAgeInSeconds")
 _SERVICES = {"OnSuccess": ("lambda", "sqs", "sns", "events"), "OnFailure": ("lambda", "sqs", "sns", "events", "s3")}
 
 Answer = Mapping[str, Any]
+
+
+class AppliedConfigs:
+    """What asynchronous invocations ask."""
+
+    def __init__(self, db: Database) -> None:
+        self._configs = Resources(db, _KIND)
+
+    def applying(self, connection: Connection, key: FunctionKey, qualifier: str | None) -> Document:
+        """Inside a transaction: the one of the function, version or alias that was invoked; {} when it has none."""
+        return self._configs.find(connection, key, stored_name(key, qualifier or LATEST)) or {}
 
 
 class EventInvokeConfigs:
@@ -33,7 +45,7 @@ class EventInvokeConfigs:
         self._db = db
         self._targets = targets
         self._clock = clock
-        self._configs = Resources(db, "event-invoke-config")  # by function:qualifier; the parent is the function
+        self._configs = Resources(db, _KIND)  # by function:qualifier; the parent is the function
         store.on_remove(self._configs.let_go)
 
     def register(self, operations: Operations) -> None:

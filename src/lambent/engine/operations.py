@@ -1,4 +1,4 @@
-"""The operations that run functions: Invoke and InvokeWithResponseStream."""
+"""The operations that run functions: Invoke, InvokeWithResponseStream and the deprecated InvokeAsync."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any, Protocol
 
 import orjson
 
-from lambent.base.clock import Clock
 from lambent.control.records import LATEST, Function, FunctionKey
 from lambent.control.store import FunctionStore
 from lambent.engine.invocation import Invocation, Tail
 from lambent.engine.invoker import Invoker, new_trace
 from lambent.engine.response_streams import ResponseStreams
 from lambent.wire import arn
-from lambent.wire.errors import AwsError, not_built
+from lambent.wire.errors import AwsError
 from lambent.wire.operations import Context, Operations, Parameters
 
 _SETTLE_SECONDS = 5.0  # how long an invocation waits for a function that is still being created
 _NOT_READY = "Lambda is initializing your function. It will be ready to invoke once your function state becomes ACTIVE."
+EVENT_LIMIT = 1_048_576  # bytes of an asynchronous payload
+OLD_EVENT_LIMIT = 262_144  # bytes of InvokeAsync's
 _CLIENT_CONTEXT_LIMIT = 3583  # bytes of base64
 
 
@@ -31,26 +32,40 @@ class Aliases(Protocol):
         """The version that takes the next invocation of an alias; None when there is no such alias."""
 
 
+class Queue(Protocol):
+    """Takes what is to run without its caller waiting."""
+
+    async def accept(
+        self, request_id: str, key: FunctionKey, qualifier: str | None, payload: bytes, trace: str, tenant: str | None
+    ) -> None:
+        """Take an event, durable when this returns. `payload` is JSON."""
+
+
 class Invocations:
     """Handlers of Lambda's data plane."""
 
-    def __init__(self, store: FunctionStore, aliases: Aliases, invoker: Invoker, clock: Clock) -> None:
+    def __init__(self, store: FunctionStore, aliases: Aliases, invoker: Invoker, queue: Queue) -> None:
         self._store = store
         self._aliases = aliases
         self._invoker = invoker
-        self._clock = clock
+        self._queue = queue
         self._streams = ResponseStreams(invoker)
 
     def register(self, operations: Operations) -> None:
         operations.register("lambda", "Invoke", self.invoke)
         operations.register("lambda", "InvokeWithResponseStream", self.invoke_with_response_stream)
+        operations.register("lambda", "InvokeAsync", self.invoke_async)
 
     async def invoke(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
-        """Run a function and answer what it returned.
+        """Run a function and answer what it returned; an event is only taken into the queue.
 
         ResourceNotFoundException for unknown functions and versions, ResourceConflictException while the function
-        cannot be invoked, InvalidRequestContentException when the payload is not JSON.
+        cannot be invoked, InvalidRequestContentException when the payload is not JSON, RequestEntityTooLargeException
+        when an event is too large.
         """
+        if parameters.get("InvocationType") == "Event":
+            await self._accept(context, parameters, parameters.get("Payload") or b"{}", EVENT_LIMIT)
+            return {"StatusCode": 202}
         invocation = await self._invocation(context, parameters)
         if invocation is None:
             return {"StatusCode": 204}
@@ -77,6 +92,24 @@ class Invocations:
         events = await self._streams.run(invocation)
         return {"StatusCode": 200, "ExecutedVersion": invocation.function.version, "EventStream": events}
 
+    async def invoke_async(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
+        """Take an event into the queue; errors as `invoke`."""
+        await self._accept(context, parameters, parameters["InvokeArgs"] or b"{}", OLD_EVENT_LIMIT)
+        return {"Status": 202}
+
+    async def _accept(self, context: Context, parameters: Parameters, payload: bytes, limit: int) -> None:
+        if len(payload) > limit:
+            message = f"{len(payload)} byte payload is too large for the Event invocation type (limit {limit} bytes)"
+            raise AwsError("RequestEntityTooLargeException", message, status=413)
+        name = arn.parse(parameters["FunctionName"], parameters.get("Qualifier"), context.caller)
+        key = FunctionKey(name.account, name.region, name.name)
+        function = self._store.serving(key, name.qualifier) or await self._routed(key, name.qualifier or LATEST)
+        tenant = _tenant(function, parameters.get("TenantId"))
+        _check_json(payload)
+        _client_context(parameters.get("ClientContext"))  # checked, and then only for who waits for the answer
+        trace = context.trace_header or new_trace()
+        await self._queue.accept(context.request_id, key, name.qualifier, payload, trace, tenant)
+
     async def _invocation(self, context: Context, parameters: Parameters) -> Invocation | None:
         """What the parameters ask for; None for a dry run that would have gone well."""
         name = arn.parse(parameters["FunctionName"], parameters.get("Qualifier"), context.caller)
@@ -86,13 +119,10 @@ class Invocations:
         if function is None:
             function = await self._routed(key, qualifier or LATEST)
         tenant = _tenant(function, parameters.get("TenantId"))
-        kind = parameters.get("InvocationType", "RequestResponse")
         payload = parameters.get("Payload") or b"{}"
         _check_json(payload)
-        if kind == "DryRun":
+        if parameters.get("InvocationType") == "DryRun":
             return None
-        if kind == "Event":
-            raise not_built("asynchronous invocation (InvocationType=Event)")
         return Invocation(
             context.request_id,
             function,

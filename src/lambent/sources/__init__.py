@@ -1,0 +1,1 @@
+"""What invokes functions besides requests that wait for the answer: the queue of asynchronous events."""
