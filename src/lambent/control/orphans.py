@@ -50,6 +50,7 @@ class Orphans:
         self._pins: Counter[str] = Counter()
         self._suspects: set[str] = set()
         self._task: asyncio.Task[None] | None = None
+        self._again = False
         for holder in holders:
             holder.on_release(self.suspect)
 
@@ -73,15 +74,17 @@ class Orphans:
 
     def look_again(self) -> None:
         """Something may have ceased to be in use: look at what it kept."""
+        self._again = True  # also where a removal is under way, which may have decided already
         if self._suspects and self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._remove_suspects())
 
-    async def start(self) -> None:
+    async def start(self, others: Collection[str] = ()) -> None:
         """Before anything runs: unpack again what a power cut has taken, remove what nothing refers to.
 
-        Code that cannot be unpacked again is logged; its functions fail when they are invoked.
+        Code that cannot be unpacked again is logged; its functions fail when they are invoked. `others` are digests
+        that no package has: somebody else unpacks them.
         """
-        for digest in self._referred():
+        for digest in self._referred().difference(others):
             if not self._trees.exists(digest):
                 await self._restore(digest)
         await self._blobs.collect(self._kept)
@@ -107,16 +110,28 @@ class Orphans:
 
     async def _remove_suspects(self) -> None:
         try:
-            looked_at: set[str] = set()
-            while suspects := self._suspects - looked_at:
-                await self._blobs.collect(self._kept, suspects)
-                if self._in_use is not None:
-                    await self._trees.collect(self._kept, suspects)
-                needed = self._kept()
-                looked_at |= suspects & needed
-                self._suspects -= suspects - needed
+            while True:
+                self._again = False
+                suspects = set(self._suspects)
+                self._suspects -= suspects - await self._remove(suspects)
+                if not self._again or not self._suspects:
+                    return
         except OSError:
             _log.exception("code that nothing refers to could not be removed; it will be at the next start")
         finally:
             self._suspects -= self._referred()  # released again when that time comes
             self._task = None
+
+    async def _remove(self, suspects: set[str]) -> set[str]:
+        """Remove what nothing keeps; those of `suspects` that something kept when it was decided."""
+        kept: set[str] = set()
+
+        def keep() -> set[str]:
+            found = self._kept()
+            kept.update(found)
+            return found
+
+        await self._blobs.collect(keep, suspects)
+        if self._in_use is not None:
+            await self._trees.collect(keep, suspects)
+        return suspects & kept

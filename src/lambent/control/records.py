@@ -110,6 +110,11 @@ class Image:
     overrides: Mapping[str, Any] = field(default_factory=dict)  # ImageConfig: EntryPoint, Command, WorkingDirectory
 
     @property
+    def digests(self) -> frozenset[str]:
+        """Of its layers: as trees, and as the registry has them."""
+        return frozenset(digest for layer in self.layers for digest in (layer.content, layer.blob))
+
+    @property
     def arguments(self) -> tuple[str, ...]:
         """What is executed: the entry point, then the command, each the function's own where it has one."""
         return (
@@ -189,7 +194,7 @@ class Function:
     def digests(self) -> frozenset[str]:
         """Everything stored that the function is made of: its code and its layers, or those of its image."""
         if self.image is not None:
-            return frozenset(digest for layer in self.image.layers for digest in (layer.content, layer.blob))
+            return self.image.digests
         return frozenset((self.code_digest, *(layer.digest for layer in self.layers)))
 
 

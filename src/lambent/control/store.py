@@ -13,7 +13,7 @@ from lambent.base.db import Connection, Database
 from lambent.base.jobs import Job, Jobs
 from lambent.control import markers, quotas, rows, states
 from lambent.control.names import check_revision
-from lambent.control.records import LATEST, Function, FunctionKey
+from lambent.control.records import LATEST, Function, FunctionKey, Image
 from lambent.control.rows import Row
 from lambent.control.serving import Serving
 from lambent.wire.errors import AwsError
@@ -99,6 +99,10 @@ class FunctionStore:
     def code_size(self, account: str, region: str) -> int:
         """Bytes: the packages of an account's functions and versions in a region."""
         return self._memory.usage(account, region)[1]
+
+    def images(self) -> list[Image]:
+        """Those of what can be invoked now."""
+        return [function.image for function in self._memory.functions() if function.image is not None]
 
     def runtimes(self) -> set[str]:
         """The runtimes of what can be invoked now."""

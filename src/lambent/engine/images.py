@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from lambent.base import image_layers
@@ -10,6 +12,8 @@ from lambent.base.blobs import BlobMissing, LocalBlobs
 from lambent.base.image_layers import LayerError
 from lambent.base.trees import Trees
 from lambent.control.records import Image, ImageLayer
+
+_log = logging.getLogger("lambent.images")
 
 _AT_ONCE = 2  # unpacking is work for a whole processor
 
@@ -29,6 +33,14 @@ class ImageLayers:
         sizes = await asyncio.to_thread(lambda: [self._trees.size(layer.content) for layer in image.layers])
         if sum(sizes) > image_layers.SIZE:
             raise LayerError(f"it unpacks to more than {image_layers.SIZE} bytes")
+
+    async def restore(self, images: Iterable[Image]) -> None:
+        """Unpack again what a power cut has taken. What cannot be is logged; its functions fail when invoked."""
+        for image in images:
+            try:
+                await self.unpack(image)
+            except (LayerError, BlobMissing, OSError) as error:
+                _log.error("the image %s is not unpacked and cannot be: %s", image.resolved_uri, error)
 
     async def _unpack(self, layer: ImageLayer) -> None:
         if self._trees.exists(layer.content):

@@ -147,3 +147,32 @@ async def test_creations_and_deletions_of_the_same_code_never_lose_it(lab):
     await lab.orphans.stop()
     await lab.orphans.start()  # what a race has left until then
     assert stored(lab) == (set(), set())
+
+
+async def test_code_that_is_let_go_while_a_removal_decides_is_looked_at_again(lab, monkeypatch):
+    """An environment ends just after it has kept its code: nobody would look any more."""
+    await lab.create("f", Code={"ZipFile": OLD})
+    await lab.ready("f")
+    lab.running = {digest(OLD)}
+    collect = lab.trees.collect
+
+    async def slow(*arguments):
+        gone = await collect(*arguments)
+        lab.running = set()
+        lab.orphans.look_again()
+        return gone
+
+    monkeypatch.setattr(lab.trees, "collect", slow)
+    await update(lab)
+    assert stored(lab) == ({digest(NEW)}, {digest(NEW)})
+
+
+async def test_at_the_start_others_unpack_what_no_package_has(lab, caplog):
+    await lab.create("f", Code={"ZipFile": OLD})
+    await lab.ready("f")
+    lab.trees._remove([digest(OLD)])
+    await lab.orphans.start({digest(OLD)})
+    assert stored(lab)[1] == set()
+    await lab.orphans.start()
+    assert stored(lab)[1] == {digest(OLD)}
+    assert not caplog.records
