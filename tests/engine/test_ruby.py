@@ -86,12 +86,23 @@ class Stage:
     def __init__(self, driver: Any, trees: Path, runtime: Runtime) -> None:
         self.logs = LogBook(SystemClock())
         runtimes: Any = OneRuntime(runtime)
+        self.variables: dict[str, str] = {}  # the function's own
         self.invoker = Invoker(
-            driver, runtimes, SystemClock(), self.logs, lambda function: {}, budget=20, idle_seconds=60
+            driver,
+            runtimes,
+            SystemClock(),
+            self.logs,
+            lambda function: {},
+            variables=self._open,
+            budget=20,
+            idle_seconds=60,
         )
         (trees / "code").mkdir(parents=True)
         for name, code in FILES.items():
             (trees / "code" / name).write_text(code)
+
+    async def _open(self, function: Any) -> dict[str, str]:
+        return self.variables
 
     async def outcome(self, payload: Any = None, **settings: Any) -> Outcome:
         handler = settings.pop("handler", "function.handler")
@@ -196,8 +207,8 @@ async def test_what_cannot_be_loaded(stage: Stage) -> None:
 
 
 async def test_options_are_read_at_a_fresh_start(stage: Stage) -> None:
-    code = {"RUBYOPT": "-W0 -rjson"}
-    assert (await stage.invoke({"do": "env"}, environment=code))["RUBYOPT"] == "-W0 -rjson"
+    stage.variables = {"RUBYOPT": "-W0 -rjson"}
+    assert (await stage.invoke({"do": "env"}))["RUBYOPT"] == "-W0 -rjson"
 
 
 async def test_a_waiting_ruby_is_fenced_and_sees_the_function_first(tmp_path: Path) -> None:
