@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,15 @@ class Stage:
             '{"custom":{"k":"v"}}',
         )
         return await self.invoker.invoke(invocation)
+
+    async def reported(self, name: str, times: int) -> Sequence[Any]:
+        """The log of a function once so many invocations are reported: the answer comes first."""
+        for _ in range(500):
+            events = self.logs.read("000000000000", "us-east-1", f"/aws/lambda/{name}")
+            if sum("REPORT RequestId" in event.message for event in events) >= times:
+                break
+            await asyncio.sleep(0.01)
+        return events
 
 
 @pytest.fixture(params=["lambent", "awslambdaric", "process"])
@@ -148,7 +158,7 @@ async def test_both_clients_answer_and_log_the_same(tmp_path: Path) -> None:
                 outcome = await stage.invoke(name, payload)
                 text = MEASURED.sub("N", outcome.payload.decode("latin-1"))
                 found.append((name, text, outcome.function_error, outcome.error_type, outcome.content_type))
-            messages = stage.logs.read("000000000000", "us-east-1", f"/aws/lambda/{name}")
+            messages = await stage.reported(name, len(payloads))
             found.append([MEASURED.sub("N", message.message) for message in messages])
         seen.append(found)
         await stage.invoker.stop()

@@ -21,6 +21,7 @@ _HEADERS = {
     b"content-type": "Content-Type",
 }
 
+_PLATFORM = "127.0.0.1:9001"
 _TOGETHER = 65_536  # bytes of a result that is sent together with the request for the next event
 _agent = "lambent"
 _connection = None
@@ -39,6 +40,7 @@ class _Connection:
         self.socket.connect((host, int(port or 80)))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
+        self.together = address == _PLATFORM  # a proxy in between may handle two requests side by side
         self.posted = False  # a result and the request for the next event are on their way, in this order
         self.common = f" HTTP/1.1\r\nHost: {address}\r\nUser-Agent: {_agent}\r\n".encode("latin-1", "replace")
         self.asking = b"GET %bnext%b\r\n" % (_INVOCATION.encode(), self.common)
@@ -57,7 +59,7 @@ class _Connection:
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
         start = f"POST {_INVOCATION}{path}".encode("latin-1", "replace")
         length = f"{lines}Content-Length: {len(body)}\r\n\r\n".encode("latin-1", "replace")
-        if len(body) < _TOGETHER:
+        if self.together and len(body) < _TOGETHER:
             self.posted = True
             self.socket.sendall(b"".join((start, self.common, length, body, self.asking)))
         else:
