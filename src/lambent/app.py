@@ -70,6 +70,9 @@ from lambent.services.kms.root import RootKeyError, from_file
 from lambent.services.kms.service import Kms
 from lambent.services.logs import service as logs_service
 from lambent.services.logs.store import LogStore
+from lambent.services.sts import sessions as sts_store
+from lambent.services.sts.service import Sts
+from lambent.services.sts.sessions import Sessions
 from lambent.sources import event_store
 from lambent.sources.delivery import Delivery
 from lambent.sources.event_queue import EventQueue
@@ -125,13 +128,14 @@ class App:
         db = SqliteDatabase(data / "lambent.db")
         self._on_stop(db.close)
         stores = (store_module, resources_module, layer_store, alias_store, concurrency_store, event_store)
-        modules = (jobs_module, *stores, kms_store, iam_store, plaintext)
+        modules = (jobs_module, *stores, kms_store, iam_store, sts_store, plaintext)
         await migrate(db, [*(step for module in modules for step in module.MIGRATIONS), *ECR_MIGRATIONS])
         blobs = LocalBlobs(data / "blobs")
         trees = await asyncio.to_thread(Trees, data / "trees")
         self._on_stop(trees.close)
         operations = Operations()
-        kms = Kms(db, self._clock, await asyncio.to_thread(_root_key, config, data / "root.key"))
+        root = await asyncio.to_thread(_root_key, config, data / "root.key")
+        kms = Kms(db, self._clock, root)
         await kms.start()
         self._on_stop(kms.stop)
         kms.register(operations)
@@ -224,7 +228,12 @@ class App:
         functions.register(revealing)
         layers.register(operations)
         register(operations, db, store, aliases, layer_versions, signing, self._clock)
-        Iam(db, self._clock).register(operations)
+        iam = Iam(db, self._clock, self._accounts, root)
+        await iam.start()
+        iam.register(operations)
+        sessions = Sessions(db, self._clock, self._accounts, root)
+        await sessions.start()
+        Sts(iam.directory, self._accounts, sessions).register(operations)
         registry = Registry(DEFAULT_ACCOUNT, config.region)
         ecr = Ecr(db, registry_blobs, self._clock, key, registry, keep=store.digests)
         ecr.register(operations)
@@ -267,7 +276,9 @@ class App:
     def _credentials(self, function: Function) -> Mapping[str, str]:
         """Temporary keys of the shape that AWS gives; the server knows whose they are."""
         key = "ASIA" + "".join(secrets.choice(_KEY_LETTERS) for _ in range(16))
-        self._accounts.issue(key, function.key.account)
+        account, role = function.key.account, function.role.rpartition("/")[2]
+        session = f"arn:aws:sts::{account}:assumed-role/{role}/{function.key.name}"
+        self._accounts.issue(key, account, session, function.role)
         return {
             "AWS_ACCESS_KEY_ID": key,
             "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),

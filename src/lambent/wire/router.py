@@ -18,6 +18,7 @@ from lambent.wire.models import Service
 _SEGMENT = re.compile(r"[^/]+")
 _IGNORED_QUERY = frozenset({"x-id"})
 _RPC_V2 = re.compile(r"/service/([\w.]+)/operation/(\w+)")
+_FEDERATION = ("AssumeRoleWithWebIdentity", "AssumeRoleWithSAML")  # of STS, never signed: their token is who asks
 _LAMBDA_PATH = re.compile(r"/20\d\d-\d\d-\d\d/")
 
 
@@ -217,6 +218,8 @@ def _guess(request: Request, signing_name: str | None) -> tuple[str, ...]:
                 return (name,)
     if _LAMBDA_PATH.match(request.path):
         return models.candidates("lambda")
+    if _action(request) in _FEDERATION:
+        return ("sts",)
     raise not_built("unsigned requests to this path (the service of a request is read from its signature)")
 
 

@@ -73,21 +73,34 @@ def read(request: Request) -> Scope | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """Whose a key is that the server has handed out."""
+
+    account: str
+    arn: str = ""  # of the user or the session that it speaks as
+    role: str = ""  # of a session: the ARN of its role
+
+
 class Accounts:
-    """Which account an access key speaks for."""
+    """Which account an access key speaks for, and as whom."""
 
     def __init__(self) -> None:
-        self._issued: dict[str, str] = {}
+        self._issued: dict[str, Issued] = {}
 
-    def issue(self, access_key_id: str, account: str) -> None:
+    def issue(self, access_key_id: str, account: str, arn: str = "", role: str = "") -> None:
         """Remember a key that the server has handed out."""
-        self._issued[access_key_id] = account
+        self._issued[access_key_id] = Issued(account, arn, role)
 
     def forget(self, access_key_id: str) -> None:
         self._issued.pop(access_key_id, None)
 
+    def issued(self, access_key_id: str) -> Issued | None:
+        """None for a key that the server has not handed out."""
+        return self._issued.get(access_key_id)
+
     def account_of(self, access_key_id: str) -> str:
         """The account of an issued key; a key of 12 digits names its account; all others share one."""
         if issued := self._issued.get(access_key_id):
-            return issued
+            return issued.account
         return access_key_id if _ACCOUNT.fullmatch(access_key_id) else DEFAULT_ACCOUNT

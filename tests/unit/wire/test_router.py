@@ -204,6 +204,12 @@ def test_unsigned_targets_are_known_by_their_prefix(target: str, service: str) -
     assert _route("POST", "/", None, x_amz_target=target).service.name == service
 
 
+@pytest.mark.parametrize("action", ["AssumeRoleWithWebIdentity", "AssumeRoleWithSAML"])
+def test_federation_is_unsigned_and_known_by_its_action(action: str) -> None:
+    found = _route("POST", f"/?Action={action}&Version=2011-06-15", None)
+    assert (found.service.name, found.operation.name) == ("sts", action)
+
+
 def test_other_unsigned_requests_cannot_be_told_apart() -> None:
     error = _refusal("GET", "/bucket/key", None)
     assert error.status == 501

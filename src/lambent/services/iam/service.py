@@ -4,21 +4,35 @@ from __future__ import annotations
 
 from lambent.base.clock import Clock
 from lambent.base.db import Database
+from lambent.services.iam.access_keys import AccessKeys
 from lambent.services.iam.directory import Directory
+from lambent.services.iam.groups import Groups
 from lambent.services.iam.holdings import Holdings
 from lambent.services.iam.policies import ManagedPolicies
+from lambent.services.iam.principal_simulation import PrincipalSimulator
 from lambent.services.iam.roles import Roles
 from lambent.services.iam.simulation import PolicySimulator
+from lambent.services.iam.users import Users
 from lambent.wire.operations import Operations
+from lambent.wire.sigv4 import Accounts
 
 
 class Iam:
     """Identities and policies of all accounts. It decides about nothing yet: no signature is checked."""
 
-    def __init__(self, db: Database, clock: Clock) -> None:
+    def __init__(self, db: Database, clock: Clock, accounts: Accounts, root_key: bytes) -> None:
+        """`accounts` learns whose the access keys are; their secrets lie sealed under `root_key`."""
         self.directory = Directory(db, clock)
+        self._accounts = accounts
+        self._keys = AccessKeys(self.directory, accounts, root_key)
+
+    async def start(self) -> None:
+        """After `migrate`."""
+        await self._keys.start()
 
     def register(self, operations: Operations) -> None:
-        for part in (Roles, ManagedPolicies, Holdings):
+        for part in (Roles, Groups, ManagedPolicies, Holdings, PrincipalSimulator):
             part(self.directory).register(operations)
         PolicySimulator().register(operations)
+        Users(self.directory, self._accounts, self._keys).register(operations)
+        self._keys.register(operations)

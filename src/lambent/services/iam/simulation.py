@@ -8,11 +8,13 @@ from typing import Any
 from lambent.services.iam import documents, evaluator, patterns, principals
 from lambent.services.iam.documents import Kind, Policy, Position, Statement
 from lambent.services.iam.evaluator import Match, Policies, Question
+from lambent.services.iam.held import Held
 from lambent.services.iam.principals import Principal
 from lambent.wire.errors import AwsError
 from lambent.wire.operations import Context, Operations, Parameters
 
 _PAGE = 100  # results a page when MaxItems is not given, as on AWS
+_NOTHING = Held([])
 
 
 class PolicySimulator:
@@ -23,38 +25,47 @@ class PolicySimulator:
         operations.register("iam", "GetContextKeysForCustomPolicy", self.get_context_keys_for_custom_policy)
 
     async def simulate_custom_policy(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
-        caller = _caller(parameters.get("CallerArn"), context.caller.account)
-        policies = _policies(parameters)
-        resources = parameters.get("ResourceArns") or ["*"]
-        values = {**principals.context_of(caller), **_entries(parameters.get("ContextEntries", ()))}
-        owner = _owner(parameters.get("ResourceOwner"))
-        questions = [
-            Question(caller, action, resource, owner, values)
-            for action in parameters["ActionNames"]
-            for resource in resources
-        ]
-        page, marker = _page(questions, parameters)
-        answer: dict[str, Any] = {"EvaluationResults": [_result(question, policies) for question in page]}
-        answer["IsTruncated"] = marker is not None
-        return answer | ({"Marker": marker} if marker is not None else {})
+        caller = caller_of(parameters.get("CallerArn"), context.caller.account)
+        return answer(caller, policies_of(parameters, parameters["PolicyInputList"]), parameters)
 
     async def get_context_keys_for_custom_policy(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
-        policies = _inputs(parameters["PolicyInputList"], "PolicyInputList")
-        keys = {key.lower(): key for policy in policies for statement in policy.statements for key in _keys(statement)}
-        return {"ContextKeyNames": sorted(keys.values())}
+        return context_keys(inputs(parameters["PolicyInputList"], "PolicyInputList"))
 
 
-def _policies(parameters: Parameters) -> Policies:
-    identity = _inputs(parameters["PolicyInputList"], "PolicyInputList")
-    bounds = _inputs(parameters.get("PermissionsBoundaryPolicyInputList", ()), "PermissionsBoundaryPolicyInputList")
+def answer(caller: Principal, policies: Policies, parameters: Parameters) -> Mapping[str, Any]:
+    """What both simulations answer, a page of it."""
+    resources = parameters.get("ResourceArns") or ["*"]
+    values = {**principals.context_of(caller), **_entries(parameters.get("ContextEntries", ()))}
+    owner = _owner(parameters.get("ResourceOwner"))
+    questions = [
+        Question(caller, action, resource, owner, values)
+        for action in parameters["ActionNames"]
+        for resource in resources
+    ]
+    page, marker = _page(questions, parameters)
+    found: dict[str, Any] = {"EvaluationResults": [_result(question, policies) for question in page]}
+    found["IsTruncated"] = marker is not None
+    return found | ({"Marker": marker} if marker is not None else {})
+
+
+def context_keys(policies: Iterable[Policy]) -> Mapping[str, Any]:
+    """The condition keys that `policies` read."""
+    keys = {key.lower(): key for policy in policies for statement in policy.statements for key in _keys(statement)}
+    return {"ContextKeyNames": sorted(keys.values())}
+
+
+def policies_of(parameters: Parameters, texts: Iterable[str], held: Held = _NOTHING) -> Policies:
+    """`held` counts besides what the request brings; a boundary of the request takes the place of the one held."""
+    identity = [*held.policies, *inputs(texts, "PolicyInputList")]
+    bounds = inputs(parameters.get("PermissionsBoundaryPolicyInputList", ()), "PermissionsBoundaryPolicyInputList")
     if len(bounds) > 1:
         raise AwsError("InvalidInput", "Only one permissions boundary policy can be simulated.")
     text = parameters.get("ResourcePolicy")
     resource = _parse(text, Kind.RESOURCE, "ResourcePolicy") if text else None
-    return Policies(identity, resource, bounds[0] if bounds else None)
+    return Policies(identity, resource, bounds[0] if bounds else held.boundary)
 
 
-def _inputs(texts: Iterable[str], member: str) -> list[Policy]:
+def inputs(texts: Iterable[str], member: str) -> list[Policy]:
     """AWS calls them PolicyInputList.1 and so on in its answers."""
     return [_parse(text, Kind.IDENTITY, f"{member}.{number}") for number, text in enumerate(texts, 1)]
 
@@ -66,7 +77,7 @@ def _parse(text: str, kind: Kind, name: str) -> Policy:
         raise AwsError("InvalidInput", f"{name}: {problem}") from None
 
 
-def _caller(arn: str | None, account: str) -> Principal:
+def caller_of(arn: str | None, account: str) -> Principal:
     if arn is None:
         return Principal(account, f"arn:aws:iam::{account}:user/simulated")
     principal = principals.from_arn(arn)

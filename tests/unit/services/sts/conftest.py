@@ -1,0 +1,3 @@
+from ..iam.conftest import iam
+
+__all__ = ["iam"]
