@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,8 +79,6 @@ def _push(registry: Registry, path: Path, repository: str, tag: str) -> int:
 
 
 def _digest(content: bytes) -> str:
-    import hashlib
-
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 

@@ -13,7 +13,7 @@ from lambent.services.ecr.manifests import InvalidManifest
 from lambent.services.ecr.names import DIGEST, TAG, RepositoryName
 from lambent.services.ecr.pages import page
 from lambent.services.ecr.records import Image
-from lambent.services.ecr.repositories import repository_of
+from lambent.services.ecr.repositories import named, repository_of
 from lambent.services.ecr.store import ImageStore
 from lambent.services.ecr.tokens import LINK_SECONDS, Grant, Tokens
 from lambent.wire.errors import AwsError
@@ -92,7 +92,7 @@ class Images:
                 failures.append(_failure(entry, error))
                 continue
             shown = {"imageDigest": image.digest} | ({"imageTag": tag} if tag else {})
-            found.append({**_named(name), "imageId": shown, **_manifest(image, text)})
+            found.append({**named(name), "imageId": shown, **_manifest(image, text)})
             await self._store.pulled(name, image.digest, self._clock.time())
         return {"images": found, "failures": failures}
 
@@ -129,7 +129,7 @@ class Images:
             raise AwsError("ImageDigestDoesNotMatchException", message)
         image, _changed = await self._store.put(name, manifest, tag, self._clock.time(), strict=True)
         shown = {"imageDigest": image.digest} | ({"imageTag": tag} if tag else {})
-        return {"image": {**_named(name), "imageId": shown, **_manifest(image, manifest.text)}}
+        return {"image": {**named(name), "imageId": shown, **_manifest(image, manifest.text)}}
 
     # Layers
 
@@ -167,7 +167,7 @@ class Images:
             if first != upload.size or last - first + 1 != len(data):
                 raise _wrong_part(name, upload)
             await upload.writer.write(data)
-        return {**_named(name), "uploadId": upload.id, "lastByteReceived": upload.size - 1}
+        return {**named(name), "uploadId": upload.id, "lastByteReceived": upload.size - 1}
 
     async def complete_layer_upload(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
         name = repository_of(context, parameters)
@@ -185,7 +185,7 @@ class Images:
         if not fresh:
             message = f"Layer with digest '{digest}' already exists in {name}"
             raise AwsError("LayerAlreadyExistsException", message)
-        return {**_named(name), "uploadId": upload.id, "layerDigest": digest}
+        return {**named(name), "uploadId": upload.id, "layerDigest": digest}
 
     async def get_download_url_for_layer(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
         name, digest = repository_of(context, parameters), parameters["layerDigest"]
@@ -207,16 +207,12 @@ def _wrong_part(name: RepositoryName, upload: Upload) -> AwsError:
     )
 
 
-def _named(name: RepositoryName) -> dict[str, Any]:
-    return {"registryId": name.registry.account, "repositoryName": name.name}
-
-
 def _manifest(image: Image, text: str) -> dict[str, Any]:
     return {"imageManifest": text, "imageManifestMediaType": image.media_type}
 
 
 def _detail(name: RepositoryName, image: Image) -> Mapping[str, Any]:
-    detail: dict[str, Any] = {**_named(name), "imageDigest": image.digest}
+    detail: dict[str, Any] = {**named(name), "imageDigest": image.digest}
     if image.tags:
         detail["imageTags"] = list(image.tags)
     detail |= {

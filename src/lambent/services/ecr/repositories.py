@@ -112,26 +112,26 @@ class Repositories:
         changed = await self._store.change(
             name, lambda repository: replace(repository, mutability=mutability, exclusions=exclusions)
         )
-        return _named(name) | _mutability_shape(changed)
+        return named(name) | _mutability_shape(changed)
 
     async def put_image_scanning_configuration(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
         name = repository_of(context, parameters)
         wanted = parameters["imageScanningConfiguration"].get("scanOnPush", False)
         await self._store.change(name, lambda repository: replace(repository, scan_on_push=wanted))
-        return _named(name) | {"imageScanningConfiguration": {"scanOnPush": wanted}}
+        return named(name) | {"imageScanningConfiguration": {"scanOnPush": wanted}}
 
     # Policies
 
     async def get_repository_policy(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
         name = repository_of(context, parameters)
         repository = await self._store.repository(name)
-        return _named(name) | {"policyText": _demand(repository.policy, errors.no_policy(name))}
+        return named(name) | {"policyText": _demand(repository.policy, errors.no_policy(name))}
 
     async def set_repository_policy(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
         name, text = repository_of(context, parameters), parameters["policyText"]
         _check_policy(text)
         await self._store.change(name, lambda repository: replace(repository, policy=text))
-        return _named(name) | {"policyText": text}
+        return named(name) | {"policyText": text}
 
     async def delete_repository_policy(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
         name = repository_of(context, parameters)
@@ -142,11 +142,11 @@ class Repositories:
             return replace(repository, policy=None)
 
         await self._store.change(name, change)
-        return _named(name) | {"policyText": gone[0]}
+        return named(name) | {"policyText": gone[0]}
 
     async def get_lifecycle_policy(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
         name = repository_of(context, parameters)
-        return _named(name) | _lifecycle_shape(await self._store.repository(name))
+        return named(name) | _lifecycle_shape(await self._store.repository(name))
 
     async def put_lifecycle_policy(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
         name, text = repository_of(context, parameters), parameters["lifecyclePolicyText"]
@@ -156,7 +156,7 @@ class Repositories:
             raise errors.invalid(f"'LifecyclePolicyText' failed to satisfy constraint: '{problem}'") from None
         await self._store.change(name, lambda repository: replace(repository, lifecycle=text))
         self._changed()
-        return _named(name) | {"lifecyclePolicyText": text}
+        return named(name) | {"lifecyclePolicyText": text}
 
     async def delete_lifecycle_policy(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
         name = repository_of(context, parameters)
@@ -167,7 +167,7 @@ class Repositories:
             return replace(repository, lifecycle=None, lifecycle_evaluated=None)
 
         await self._store.change(name, change)
-        return _named(name) | gone[0]
+        return named(name) | gone[0]
 
     # Tags of repositories
 
@@ -220,7 +220,8 @@ def _date(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _named(name: RepositoryName) -> dict[str, Any]:
+def named(name: RepositoryName) -> dict[str, Any]:
+    """How every answer about a repository begins."""
     return {"registryId": name.registry.account, "repositoryName": name.name}
 
 
@@ -228,7 +229,7 @@ def _shape(repository: Repository, context: Context) -> Mapping[str, Any]:
     name = repository.name
     return {
         "repositoryArn": name.arn,
-        **_named(name),
+        **named(name),
         "repositoryUri": f"{host_of(context)}/{name.name}",
         "createdAt": _date(repository.created),
         **_mutability_shape(repository),
