@@ -1,0 +1,71 @@
+"""The services beside Lambda, each reached through the operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import AsyncExitStack
+
+from lambent.app.failures import StartError
+from lambent.app.state import State
+from lambent.base.clock import Clock
+from lambent.config import Config
+from lambent.services.ecr.names import Registry
+from lambent.services.ecr.service import Ecr
+from lambent.services.iam.service import Iam
+from lambent.services.kms.service import Kms
+from lambent.services.logs import service as logs_service
+from lambent.services.logs.store import LogStore
+from lambent.services.sts.service import Sts
+from lambent.services.sts.sessions import Sessions
+from lambent.wire.operations import Operations
+from lambent.wire.sigv4 import DEFAULT_ACCOUNT, Accounts
+
+
+async def start_kms(clock: Clock, state: State, operations: Operations, closing: AsyncExitStack) -> Kms:
+    kms = Kms(state.db, clock, state.root_key)
+    await kms.start()
+    closing.push_async_callback(kms.stop)
+    kms.register(operations)
+    return kms
+
+
+async def start_logs(
+    config: Config, clock: Clock, state: State, operations: Operations, closing: AsyncExitStack
+) -> LogStore:
+    directory = state.data / "logs"
+    logs = LogStore(directory, clock, config.logs_size << 20)
+    try:
+        await logs.start()
+    except OSError as error:
+        raise StartError(f"cannot use {directory}: {error.strerror or error}") from error
+    closing.push_async_callback(logs.stop)
+    logs_service.register(logs, operations)
+    return logs
+
+
+async def start_identity(clock: Clock, state: State, accounts: Accounts, operations: Operations) -> Iam:
+    """IAM, and STS over its roles and users."""
+    iam = Iam(state.db, clock, accounts, state.root_key)
+    await iam.start()
+    iam.register(operations)
+    sessions = Sessions(state.db, clock, accounts, state.root_key)
+    await sessions.start()
+    Sts(iam.directory, accounts, sessions).register(operations)
+    return iam
+
+
+def start_ecr(
+    config: Config,
+    clock: Clock,
+    state: State,
+    keep: Callable[[], Collection[str]],
+    operations: Operations,
+    closing: AsyncExitStack,
+) -> Ecr:
+    """`keep` names the blobs that stay although no repository holds them any more: those of functions."""
+    registry = Registry(DEFAULT_ACCOUNT, config.region)
+    ecr = Ecr(state.db, state.registry_blobs, clock, state.signing_key, registry, keep=keep)
+    ecr.register(operations)
+    ecr.start()
+    closing.push_async_callback(ecr.stop)
+    return ecr
