@@ -5,13 +5,15 @@ from __future__ import annotations
 import selectors
 import socket
 import sys
+from collections.abc import Callable
 
 BODY = b'{"greeting": "Hello, Ada!"}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 
 
-def main() -> None:
-    listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=128)
+def serve(port: int, answer: Callable[[socket.socket, bytes], None]) -> None:
+    """Hand every whole request of every connection to `answer`, for ever."""
+    listener = socket.create_server(("127.0.0.1", port), backlog=512)
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
     rest: dict[socket.socket, bytes] = {}
@@ -32,8 +34,8 @@ def main() -> None:
                 continue
             rest[connection] += data
             while (taken := complete(rest[connection])) > 0:
-                rest[connection] = rest[connection][taken:]
-                connection.sendall(ANSWER)
+                message, rest[connection] = rest[connection][:taken], rest[connection][taken:]
+                answer(connection, message)
 
 
 def complete(data: bytes) -> int:
@@ -47,4 +49,4 @@ def complete(data: bytes) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    serve(int(sys.argv[1]), lambda connection, message: connection.sendall(ANSWER))

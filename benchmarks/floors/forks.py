@@ -10,12 +10,11 @@ import gc
 import importlib
 import json
 import os
-import selectors
 import signal
 import socket
 import sys
 
-from canned import ANSWER, complete
+from canned import ANSWER, serve
 
 BODY = b'{"State": "Active"}'
 CREATED = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
@@ -24,31 +23,9 @@ CREATED = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Le
 def main() -> None:
     importlib.import_module("awslambdaric.bootstrap")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=512)
     gc.collect()
     gc.freeze()
-    selector = selectors.DefaultSelector()
-    selector.register(listener, selectors.EVENT_READ)
-    rest: dict[socket.socket, bytes] = {}
-    while True:
-        for key, _events in selector.select():
-            if key.fileobj is listener:
-                connection, _address = listener.accept()
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                selector.register(connection, selectors.EVENT_READ)
-                rest[connection] = b""
-                continue
-            connection = key.fileobj  # type: ignore[assignment]
-            data = connection.recv(65536)
-            if not data:
-                selector.unregister(connection)
-                connection.close()
-                del rest[connection]
-                continue
-            rest[connection] += data
-            while (taken := complete(rest[connection])) > 0:
-                message, rest[connection] = rest[connection][:taken], rest[connection][taken:]
-                answer(connection, message)
+    serve(int(sys.argv[1]), answer)
 
 
 def answer(connection: socket.socket, message: bytes) -> None:

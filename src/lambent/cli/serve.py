@@ -45,13 +45,13 @@ async def _serve(config: Config) -> int:
     app = App(config)
     try:
         endpoint = await app.start()
+        for weakness in app.weaknesses:
+            print(f"{terminal.paint('weak:', 'yellow', sys.stderr)} {weakness}", file=sys.stderr)
+        print(f"Lambent is ready on {endpoint} (isolation: {app.isolation}, data: {config.data_dir})", flush=True)
+        await stop.wait()
     except StartError as error:
         terminal.complain(str(error))
-        await app.stop()
         return 1
-    for weakness in app.weaknesses:
-        print(f"{terminal.paint('weak:', 'yellow', sys.stderr)} {weakness}", file=sys.stderr)
-    print(f"Lambent is ready on {endpoint} (isolation: {app.isolation}, data: {config.data_dir})", flush=True)
-    await stop.wait()
-    await app.stop()
+    finally:  # also when nobody reads what is printed
+        await app.stop()
     return 0
