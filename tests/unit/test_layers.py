@@ -46,6 +46,7 @@ ROOMS = {
 EXCEPTIONS = {
     "cli/serve.py": (*ROOMS["cli"], "lambent.app"),
     "cli/runtimes.py": (*ROOMS["cli"], "lambent.engine.runtimes"),
+    "cli/base_images.py": (*ROOMS["cli"], "lambent.engine.runtimes"),
     "cli/doctor.py": (*ROOMS["cli"], "lambent.engine.runtimes"),
 }
 BOTOCORE = {"wire", "cli"}  # the service models are wire's; cli signs what it sends

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lambent.cli import terminal
+from lambent.cli.archives import NoImage
+from lambent.cli.base_images import base_image
 from lambent.cli.client import Client, Unreachable
 from lambent.cli.options import Subparsers, add_client, add_command, add_settings, client_of, settings_of
 from lambent.engine.runtimes import FetchError, Installation, Missing, Runtime, Runtimes, components
@@ -18,6 +20,7 @@ from lambent.engine.runtimes import FetchError, Installation, Missing, Runtime, 
 _EXAMPLES = """
 lambent runtimes
 lambent runtimes install nodejs22.x java21
+lambent runtimes install python3.13 --image ./python313.tar     its own root: an OCI layout, or from `docker save`
 lambent runtimes remove nodejs22.x
 lambent runtimes --json | jq -r '.runtimes[] | select(.available) | .name'
 """
@@ -28,6 +31,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "runtimes", "list, install and remove what functions run on", _EXAMPLES)
     parser.add_argument("action", nargs="?", choices=_ACTIONS, default="list", help="what to do; list if not given")
     parser.add_argument("names", nargs="*", metavar="RUNTIME", help="which to install or remove: nodejs22.x, java21, …")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="install a container image as the runtime")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_settings(parser, "data_dir", "runtimes_dir")
     add_client(parser)
@@ -43,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         terminal.complain(f"unknown: {', '.join(unknown)}. Lambent knows {', '.join(Runtimes.names)}")
         return 2
     directory = settings_of(arguments).runtimes
+    if arguments.image is not None:
+        return _install_image(arguments, directory)
     change = _install if arguments.action == "install" else _remove
     try:
         done = [change(name, directory) for name in arguments.names]
@@ -97,6 +103,26 @@ def _install(name: str, directory: Path) -> dict[str, Any]:
     return {"name": name, "available": available, "kept": False, "changed": changed}
 
 
+def _install_image(arguments: argparse.Namespace, directory: Path) -> int:
+    if arguments.action != "install" or len(arguments.names) != 1:
+        terminal.complain("an image is for one runtime: lambent runtimes install python3.13 --image FILE")
+        return 2
+    (name,) = arguments.names
+    try:
+        with base_image(arguments.image) as image:
+            Installation(directory, terminal.remark).install_image(name, image)
+    except (NoImage, FetchError) as error:
+        terminal.complain(str(error))
+        return 1
+    found = Runtimes(directory).find(name)
+    available = isinstance(found, Runtime)
+    terminal.remark(f"{name} is ready: {found.source}" if isinstance(found, Runtime) else f"{name}: {found.reason}")
+    if arguments.json:
+        row = {"name": name, "available": available, "kept": False, "changed": [str(arguments.image)]}
+        print(json.dumps({"directory": str(directory), "runtimes": [row]}))
+    return 0 if available else 1
+
+
 def _prepare(installation: Installation, runtime: Runtime) -> None:
     """A runtime works without it: where it fails, the reason is all that is left."""
     try:
@@ -115,6 +141,8 @@ def _remove(name: str, directory: Path) -> dict[str, Any]:
         component.summary for component in parts if component.name not in needed and installation.remove(component.name)
     ]
     installation.remove(f"{name.removesuffix('.al2023')}-archive")
+    if installation.remove_image(name):
+        removed.append(f"the image of {name}")
     found = Runtimes(directory).find(name)
     kept = isinstance(found, Runtime)  # it is this machine's own
     if kept and isinstance(found, Runtime):

@@ -23,6 +23,11 @@ def assignment_of(
     """`own` are the function's own environment variables."""
     variables = environment(function, runtime, log_stream, credentials, initialization, own)
     image = function.image
+    command = runtime.fresh_start(variables)
+    trees, directory = tuple(map(str, runtime.layers)), "/var/task" if runtime.layers else None
+    if image is not None:
+        command = image.arguments
+        trees, directory = tuple(layer.content for layer in image.layers), image.working_directory
     return Assignment(
         code=function.code_digest if image is None else "",
         layers=tuple(layer.digest for layer in function.layers),
@@ -31,9 +36,9 @@ def assignment_of(
         ephemeral_storage=function.ephemeral_storage,
         file_systems=function.file_systems,
         extension_environment=extension_environment(variables) if function.layers or image is not None else {},
-        image=tuple(layer.content for layer in image.layers) if image is not None else (),
-        directory=image.working_directory if image is not None else None,
-        command=runtime.fresh_start(variables) if image is None else image.arguments,
+        image=trees,
+        directory=directory,
+        command=command,
     )
 
 

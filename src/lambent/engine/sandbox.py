@@ -27,7 +27,8 @@ class Assignment:
     file_systems: tuple[tuple[str, str], ...] = ()
     """ARNs of access points, each with the path below /mnt where it is mounted, writable."""
     image: tuple[str, ...] = ()
-    """Digests of the trees that together become the root, lowest first; then there is no code and are no layers."""
+    """The trees that together become the root, lowest first: the digests of a container image's layers, or the
+    directories of a runtime that came as an image, with the function's code and layers in it."""
     directory: str | None = None  # of an image: where its program starts
     command: tuple[str, ...] | None = None
     """What to execute, for a function that no waiting process can take. The first word may name several places,

@@ -251,7 +251,7 @@ class NamespaceSandbox:
         try:
             if self._means.mounts is not None and assignment.image:
                 found[layout.IMAGE] = await run(makers, self._means.mounts.image, assignment.image)
-            elif self._means.mounts is not None:
+            if self._means.mounts is not None and assignment.code:
                 found["/var/task"] = self._means.mounts.tree(assignment.code)
                 if assignment.layers:
                     layers = await run(makers, self._means.mounts.layers, assignment.layers)

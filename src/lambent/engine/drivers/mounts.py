@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from lambent.engine.drivers import root
@@ -65,7 +66,10 @@ class Mounts:
         return _in_thread(lambda: self._overlay(upmost_first))
 
     def image(self, digests: Sequence[str]) -> int:
-        """An image's layers, lowest first, as one tree with the skeleton on top. Nothing is copied. Blocks."""
+        """An image's layers, lowest first, as one tree with the skeleton on top. Nothing is copied. Blocks.
+
+        A layer that is no tree is a directory of the machine's, by its absolute path.
+        """
         return _in_thread(lambda: self._overlay(layout.stack(digests)))
 
     def _overlay(self, upmost_first: Sequence[str]) -> int:
@@ -74,8 +78,19 @@ class Mounts:
         sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
         os.chdir(self._trees)  # this thread's own: short names, for the options have to fit into a page
         flags = sc.MS_RDONLY | sc.MS_NOSUID | sc.MS_NODEV
-        sc.mount("layers", "/mnt", "overlay", flags, "lowerdir=" + ":".join(upmost_first))
+        with ExitStack() as opened:
+            names = [_shown(name, opened) for name in upmost_first]
+            sc.mount("layers", "/mnt", "overlay", flags, "lowerdir=" + ":".join(names))
         return sc.open_tree("/mnt")
+
+
+def _shown(name: str, opened: ExitStack) -> str:
+    """The name of a lower directory as functions see it in their list of mounts: none of them tells of the machine."""
+    if "/" not in name:
+        return name
+    fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    opened.callback(os.close, fd)
+    return f"/proc/self/fd/{fd}"
 
 
 def _in_thread(work: Callable[[], int]) -> int:

@@ -151,14 +151,13 @@ class Init:
         for target, fd in mounts.items():
             sc.move_mount(fd, target)
             os.close(fd)
+        taken = {"/mnt" if target.startswith("/mnt/") else target for target in mounts} - {layout.IMAGE}
+        if message["image"] and layout.IMAGE not in mounts:
+            image.mount(message["image"], self.plan["user_namespace"])
+        if message["code"] and "/var/task" not in mounts:
+            taken |= self.attach_trees(message["code"], message["layers"])
         if message["image"]:
-            if layout.IMAGE not in mounts:
-                image.mount(message["image"], self.plan["user_namespace"])
-            image.enter(message["tmp_size"], any(target.startswith("/mnt/") for target in mounts))
-        elif "/var/task" not in mounts:
-            sc.mount("/.trees/" + message["code"], "/var/task", None, sc.MS_BIND)  # read-only, as all trees are
-            self.attach_layers(message["layers"])
-            sc.umount("/.trees")
+            image.enter(taken if message["tmp_size"] is not None else taken | {"/tmp"})
         if message["tmp_size"] is not None:
             options = "mode=1777,size={}".format(message["tmp_size"])
             sc.mount("tmp", "/tmp", "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, options)
@@ -173,8 +172,9 @@ class Init:
             os.mkdir(target)
         sc.mount(None, "/mnt", None, sc.MS_REMOUNT | sc.MS_BIND | sc.MS_RDONLY | flags)
 
-    def attach_layers(self, layers):
-        """Mount the layers, lowest first, as one read-only /opt. Nothing is copied: files are those of the trees."""
+    def attach_trees(self, code, layers):
+        """Mount them from where all trees are, read-only as those are; the layers, lowest first, as one /opt."""
+        sc.mount("/.trees/" + code, "/var/task", None, sc.MS_BIND)
         upmost_first = list(dict.fromkeys(reversed(layers)))  # no overlay takes the same content twice
         if len(upmost_first) == 1:
             sc.mount("/.trees/" + upmost_first[0], "/opt", None, sc.MS_BIND)
@@ -183,6 +183,8 @@ class Init:
             if self.plan["user_namespace"]:
                 options += ",userxattr"
             sc.mount("layers", "/opt", "overlay", sc.MS_RDONLY | sc.MS_NOSUID | sc.MS_NODEV, options)
+        sc.umount("/.trees")
+        return {"/var/task", "/opt"} if upmost_first else {"/var/task"}
 
     def fork_runtime(self, waiting):
         """A new process that waits for the function; `waiting` is the command it waits as, None for as it is."""

@@ -6,6 +6,12 @@ from collections.abc import Iterable
 
 IMAGE = "/.image"  # where the image is mounted before it becomes the root
 SKELETON = ".root"  # among the trees: what every image gets on top, such as the places of /proc, /dev and /tmp
+RUNTIME = "/.runtime"  # the layers of a runtime that came as an image, for an init that mounts them itself
+
+
+def inside(tree: str) -> str:
+    """Where an init that mounts for itself finds a tree: a digest, or a directory of a runtime on the machine."""
+    return RUNTIME + "/" + tree.rpartition("/")[2] if "/" in tree else "/.trees/" + tree
 
 
 def stack(digests: Iterable[str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lambent.engine.runtimes import dotnet, images, java, node, provided, python, ruby
+from lambent.engine.runtimes import base_images, dotnet, images, java, node, provided, python, ruby
 from lambent.engine.runtimes.packages import Component
 from lambent.engine.runtimes.runtime import Missing, Runtime
 
@@ -75,7 +75,7 @@ class Runtimes:
         family = next((family for family in _FAMILIES if name in family.NAMES), None)
         if family is None:
             return Missing(name, f"Lambent does not run {name} yet", None)
-        runtime: Runtime | Missing = family.find(name, self._directory)
+        runtime: Runtime | Missing = base_images.find(name, self._directory) or family.find(name, self._directory)
         if isinstance(runtime, Runtime):
             self._found[name] = runtime, _marks(runtime)
         elif runtime.lacking:

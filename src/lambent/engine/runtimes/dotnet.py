@@ -22,6 +22,9 @@ def find(name: str, directory: Path) -> Missing:
     major = name.removeprefix("dotnet")
     place = next((root for root in _ROOTS if any(root.glob(f"shared/Microsoft.NETCore.App/{major}.*"))), None)
     own = "; a program published as self-contained runs on provided.al2023"
+    image = f"lambent runtimes install {name} --image FILE"
     if place is None:
-        return Missing(name, f"no .NET {major} was found on this machine, and Lambent does not run it yet{own}", None)
-    return Missing(name, f".NET {major} is here ({place}), but Lambent does not run AWS's client for it yet{own}", None)
+        return Missing(name, f"no .NET {major} was found on this machine, and Lambent does not run it yet{own}", image)
+    return Missing(
+        name, f".NET {major} is here ({place}), but Lambent does not run AWS's client for it yet{own}", image
+    )

@@ -7,12 +7,15 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lambent.engine.runtimes import java, java_archive
+from lambent.base.image_layers import LayerError
+from lambent.base.image_layers import unpack as unpack_layer
+from lambent.engine.runtimes import base_images, java, java_archive
 from lambent.engine.runtimes.packages import JAVA_CLIENT, NPM, Component, Registry
 from lambent.engine.runtimes.registries import FetchError, fetch, has_npm, unpack
 from lambent.engine.runtimes.runtime import Runtime
@@ -27,6 +30,15 @@ class Installed:
 
     name: str
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImage:
+    """A container image that is to be a runtime."""
+
+    digest: str  # of its manifest
+    config: Mapping[str, Any]  # as OCI's image-spec has it
+    layers: Sequence[tuple[str, Path]]  # lowest first: (digest of the content, "sha256:…"; its archive)
 
 
 class Installation:
@@ -73,6 +85,22 @@ class Installation:
             self._put(made, component.name, work)
         return True
 
+    def install_image(self, name: str, image: BaseImage) -> None:
+        """Make the container image `image` the runtime called `name`: all of it or nothing. FetchError."""
+        with self._lock(), self._aside() as work:
+            made = work / "made"
+            layers = made / base_images.LAYERS
+            for place in base_images.PLACES:
+                (layers / "0000" / place).mkdir(parents=True)
+            for number, (content, archive) in enumerate(image.layers, 1):
+                self._tell(f"unpacking layer {number} of {len(image.layers)}")
+                try:
+                    unpack_layer(archive, layers / f"{number:04}", content)
+                except LayerError as error:
+                    raise FetchError(f"layer {number} cannot be unpacked: {error}") from error
+            (made / base_images.CONFIG).write_text(json.dumps({**image.config, "digest": image.digest}))
+            self._put(made, base_images.directory_of(name), work)
+
     def prepare(self, runtime: Runtime) -> bool:
         """What makes a runtime that is in place start faster. False when there is nothing, or it is there."""
         if runtime.name not in java.NAMES:
@@ -91,6 +119,10 @@ class Installation:
                 (made / _RECORD).write_text(json.dumps({"version": wanted}))
                 self._put(made, name, work)
         return True
+
+    def remove_image(self, name: str) -> bool:
+        """Take away the container image that is the runtime called `name`; False when there was none."""
+        return self.remove(base_images.directory_of(name))
 
     def remove(self, name: str) -> bool:
         """Take a component's directory away; False when it was not there."""

@@ -37,6 +37,9 @@ class Runtime:
     command: Command
     """What starts a fresh runtime: an argument list inside the root, for the environment of its function."""
     binds: tuple[tuple[Path, str], ...] = ()  # what lies where in its root: (on this machine, inside)
+    layers: tuple[Path, ...] = ()
+    """Of the container image that is its root, lowest first, unpacked; where there are none, the machine's files are
+    its root. It is executed (`Start.EXEC`), with the function's handler as the last argument."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Its own environment variables; a function's own win over them, the platform's over both."""
     waiting: tuple[str, ...] = ()
