@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
-from enum import StrEnum
 
 from lambent.base.clock import Clock
 from lambent.base.http import HttpServer, Sink
 from lambent.control.records import Function
 from lambent.engine.assignments import assignment_of, subject_of
+from lambent.engine.container_credentials import ContainerCredentials
 from lambent.engine.extensions import Registry
 from lambent.engine.extensions_api import ExtensionsApi, invoke_event
 from lambent.engine.failures import (
@@ -26,6 +23,7 @@ from lambent.engine.failures import (
 )
 from lambent.engine.init_phase import INIT_SECONDS, InitPhase
 from lambent.engine.invocation import Invocation, Outcome
+from lambent.engine.invoke_phase import InvokePhase
 from lambent.engine.platform_events import PlatformEvents
 from lambent.engine.processes import Processes
 from lambent.engine.restore_phase import SNAP_START, RestorePhase
@@ -33,6 +31,7 @@ from lambent.engine.runtime_api import RuntimeApi
 from lambent.engine.runtimes import Runtime
 from lambent.engine.sandbox import Exit, Launch, Sandbox, SandboxError
 from lambent.engine.shutdown import FAILURE, SPINDOWN, TIMEOUT
+from lambent.engine.states import TRANSITIONS, State
 from lambent.engine.telemetry import Telemetry
 from lambent.engine.telemetry_buffer import Allowance
 
@@ -41,7 +40,6 @@ RUNTIME_CONNECTIONS = 8  # of one runtime; clients use one or two, and each can 
 EXTENSION_CONNECTIONS = 2  # more for every extension: one may be parked, one at work
 FREEZE_SECONDS = 0.05  # an idle environment that gets no further event within this time is frozen
 
-_CREDENTIALS_LAST = timedelta(hours=6)  # what a restored environment is told
 NO_CLIENT = (
     "The image's program ended before it asked for an event. It must hold a runtime interface client for its language"
     " (such as awslambdaric for Python) and start it by its entry point.\n"
@@ -49,30 +47,6 @@ NO_CLIENT = (
 
 _log = logging.getLogger("lambent.environment")
 
-
-class State(StrEnum):
-    STARTING = "starting"  # the init phase
-    SNAPSHOT = "snapshot"  # initialised; /restore/next is parked
-    RESTORING = "restoring"  # the restore phase
-    IDLE = "idle"  # /next is parked
-    BUSY = "busy"  # an event is with the runtime
-    FINISHING = "finishing"  # answered; the runtime or an extension has not come back for the next event
-    SHUTDOWN = "shutdown"  # the runtime and its extensions are being ended
-    STALE = "stale"  # the runtime is gone or has overstayed; the sandbox can have a fresh one
-    DEAD = "dead"
-
-
-TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.STARTING: frozenset({State.SNAPSHOT, State.IDLE, State.SHUTDOWN, State.STALE, State.DEAD}),
-    State.SNAPSHOT: frozenset({State.RESTORING, State.SHUTDOWN, State.STALE, State.DEAD}),
-    State.RESTORING: frozenset({State.IDLE, State.SHUTDOWN, State.STALE, State.DEAD}),
-    State.IDLE: frozenset({State.BUSY, State.SHUTDOWN, State.STALE, State.DEAD}),
-    State.BUSY: frozenset({State.FINISHING, State.SHUTDOWN, State.STALE, State.DEAD}),
-    State.FINISHING: frozenset({State.IDLE, State.SHUTDOWN, State.STALE, State.DEAD}),
-    State.SHUTDOWN: frozenset({State.STALE, State.DEAD}),
-    State.STALE: frozenset({State.STARTING, State.DEAD}),
-    State.DEAD: frozenset(),
-}
 
 Changed = Callable[["Environment"], None]
 
@@ -105,7 +79,6 @@ class Environment:
         self.runtime = runtime
         self.state = State.STARTING
         self.log_stream = log_stream
-        self.invocations = 0
         self.idle_since = 0.0  # monotonic seconds
         self._sandbox = sandbox
         self._clock = clock
@@ -114,12 +87,9 @@ class Environment:
         self._credentials = credentials
         self._changed = changed
         self._initialization = initialization
-        self._renew = renew or (lambda: credentials)
-        self._token = secrets.token_urlsafe(32)  # of the credentials, when they are not in the variables
+        self._container_credentials = ContainerCredentials(clock, credentials, renew or (lambda: credentials))
         self._go_on: Callable[[], None] | None = None
         self._restore: RestorePhase | None = None
-        self.restore_seconds: float | None = None
-        """Seconds of the restore phase, until the first invocation has reported it."""
         self._loop = asyncio.get_running_loop()
         parse = function.logging.log_format == "JSON"
         self.telemetry = Telemetry(clock, sandbox.open_socket, parse=parse, allowance=allowance)
@@ -129,17 +99,17 @@ class Environment:
         api = RuntimeApi(self, ExtensionsApi(self, clock.uuid).routes)
         self._api = HttpServer(api, max_connections=RUNTIME_CONNECTIONS, gathers_answers=True)
         self._give: Callable[[Invocation], None] | None = None
-        self._current: Invocation | None = None
-        self._held: tuple[Invocation, Outcome] | None = None
-        """What has been answered while an extension is still at work: its report comes when all are done."""
-        self._late: tuple[Invocation, Outcome] | None = None
-        """What has been answered just now: its report follows once the answer has left."""
-        self._timeout: asyncio.TimerHandle | None = None
+        self._work = InvokePhase(
+            clock,
+            self._processes,
+            self.events,
+            seconds=function.timeout,
+            peak_memory=sandbox.peak_memory,
+            overdue=self._overdue,
+        )
         self._freezing: asyncio.TimerHandle | None = None
         self.extensions = Registry()
         self._init = InitPhase("init", clock, self._processes, self.events, self.extensions)
-        self.init_seconds: float | None = None
-        """Seconds of the init phase, until the first invocation has reported it."""
         self._reaction: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
 
@@ -152,9 +122,14 @@ class Environment:
         return self.state in (State.IDLE, State.SNAPSHOT) and self._freezing is None
 
     @property
+    def invocations(self) -> int:
+        """How many have been reported."""
+        return self._work.reported
+
+    @property
     def pending(self) -> Invocation | None:
         """The invocation that waits for its turn here while the init phase is repeated for it."""
-        return self._current
+        return self._work.current
 
     def peak_memory(self) -> int:
         """Bytes."""
@@ -178,7 +153,7 @@ class Environment:
         """
         await self._api.start_on(self._sandbox.listener)
         snapshot = self._initialization == SNAP_START
-        credentials = {"AWS_CONTAINER_AUTHORIZATION_TOKEN": self._token} if snapshot else self._credentials
+        credentials = self._container_credentials.variables if snapshot else self._credentials
         assignment = assignment_of(
             self.function, self.runtime, self.log_stream, credentials, self._initialization, self._variables
         )
@@ -203,7 +178,7 @@ class Environment:
         self.telemetry.begin()
         self.extensions = Registry()
         self._init = InitPhase(phase, self._clock, self._processes, self.events, self.extensions)
-        failure = await self._init.run(counted, seconds, self._request_id)
+        failure = await self._init.run(counted, seconds, self._work.request_id)
         if failure is not None and self.state is not State.DEAD:
             await self._init_failed(failure)
         return failure
@@ -212,7 +187,7 @@ class Environment:
         self._give = None
         self._processes.drain()
         if self.function.image is not None and failure.error_type == "Runtime.ExitError":
-            self._log(NO_CLIENT, self._current)
+            self._log(NO_CLIENT, self._work.current)
         if self.extensions.members:
             self._init_over(failure)
             await self._shut_down(TIMEOUT if failure.status == "timeout" else FAILURE)
@@ -224,9 +199,9 @@ class Environment:
 
     def _init_over(self, failure: Outcome | None) -> None:
         """Nobody can register or subscribe from here on."""
-        seconds = self._init.report(failure, self._current)
+        seconds = self._init.report(failure, self._work.current)
         told = failure is None and self._init.name == "init" and self._initialization != SNAP_START
-        self.init_seconds = seconds if told else None
+        self._work.init_seconds = seconds if told else None
         self.extensions.open = False
         self.telemetry.close()
 
@@ -249,7 +224,7 @@ class Environment:
         go_on, self._go_on = self._go_on, None
         if self.state is not State.SNAPSHOT or go_on is None:
             raise SandboxError(f"an environment that is {self.state} cannot be restored")
-        self._credentials = self._renew()
+        self._container_credentials.renew()
         self._wake()
         self._restore = RestorePhase(self._clock, self.events)
         self._enter(State.RESTORING)
@@ -270,15 +245,7 @@ class Environment:
         return self._restore.end(Outcome(body, "Unhandled", error_type, "error"))
 
     def container_credentials(self, token: str) -> Mapping[str, str] | None:
-        if self._initialization != SNAP_START or not hmac.compare_digest(token.encode(), self._token.encode()):
-            return None
-        found = self._credentials
-        return {
-            "AccessKeyId": found.get("AWS_ACCESS_KEY_ID", ""),
-            "SecretAccessKey": found.get("AWS_SECRET_ACCESS_KEY", ""),
-            "Token": found.get("AWS_SESSION_TOKEN", ""),
-            "Expiration": f"{self._clock.now() + _CREDENTIALS_LAST:%Y-%m-%dT%H:%M:%SZ}",
-        }
+        return self._container_credentials.answer(token) if self._initialization == SNAP_START else None
 
     def init_failed(self, error_type: str, body: bytes) -> bool:
         return self._init.fail(Outcome(body, "Unhandled", error_type, "error"))
@@ -303,7 +270,7 @@ class Environment:
         if self.state is State.RESTORING:
             if self._give is None or self._restore is None or not self._restore.end(None):
                 return
-            self.restore_seconds = self._restore.seconds
+            self._work.restore_seconds = self._restore.seconds
         elif self.state is State.STARTING:
             if self._init.over:
                 return  # it has failed already
@@ -312,8 +279,8 @@ class Environment:
             self._init.succeed()
         elif self.state is not State.FINISHING:
             return
-        if self._held is not None:
-            self._report_held()
+        if self._work.held is not None:
+            self._work.report_held()
         self.idle_since = self._clock.monotonic()
         self._freezing = self._loop.call_later(FREEZE_SECONDS, self._freeze)
         self._enter(resting)
@@ -327,32 +294,25 @@ class Environment:
             raise RuntimeError(f"an environment that is {self.state} takes no event")
         self._wake()
         self._enter(State.BUSY)
-        self.begin(invocation)
-        remaining = invocation.deadline_epoch - self._clock.time()
-        self._timeout = self._loop.call_later(remaining, self._overdue)
+        self._work.give(invocation)
         give(invocation)
         if self.extensions.members:
             self.extensions.invoke(invoke_event(invocation))
 
     def begin(self, invocation: Invocation) -> None:
         """The invocation's clock starts here, unless a repeated init phase was already part of it."""
-        self._report_late()
-        self._current = invocation
-        if not invocation.started:
-            invocation.started = self._clock.monotonic()
-            invocation.deadline_epoch = self._clock.time() + self.function.timeout
-            self.events.start(invocation)
+        self._work.begin(invocation)
 
     def runtime_ready(self, give: Callable[[Invocation], None]) -> None:
         self._give = give
-        if self.state is State.BUSY and self._current is not None:
+        if self.state is State.BUSY and self._work.current is not None:
             # The runtime asks for more without having answered: nothing will ever answer this one.
-            self._conclude(unanswered(self._current))
+            self._conclude(unanswered(self._work.current))
         if self.state is State.STARTING and not self._init.over:
             self.extensions.open = False
             self.events.init_runtime_done(self._init.name, None)
-        elif self._held is not None:
-            self.events.runtime_done(*self._held, self._clock.monotonic())
+        elif self._work.held is not None:
+            self.events.runtime_done(*self._work.held, self._clock.monotonic())
         self._settle()
 
     def _freeze(self) -> None:
@@ -373,24 +333,20 @@ class Environment:
         self._sandbox.thaw()
         self.telemetry.resume()
 
-    def _waits_for(self, request_id: str) -> bool:
-        current = self._current
-        return current is not None and current.request_id == request_id and not current.done.done()
-
     def runtime_streams(self, request_id: str) -> Sink | None:
-        if not self._waits_for(request_id) or self._current is None:
+        if not self._work.waits_for(request_id) or self._work.current is None:
             return None
-        pipe = self._current.pipe
+        pipe = self._work.current.pipe
         return None if pipe is None or pipe.started else pipe
 
     def runtime_answered(self, request_id: str, outcome: Outcome) -> bool:
-        if not self._waits_for(request_id):
+        if not self._work.waits_for(request_id):
             return False
         self._conclude(outcome)
         return True
 
     def runtime_failed(self, request_id: str, error_type: str, body: bytes) -> bool:
-        if not self._waits_for(request_id):
+        if not self._work.waits_for(request_id):
             return False
         self._conclude(Outcome(body, "Unhandled", None, "error"))
         return True
@@ -403,89 +359,34 @@ class Environment:
 
     def _conclude(self, outcome: Outcome, state: State = State.FINISHING) -> None:
         """Settle the current invocation and go on to `state`. Its report waits for extensions that are at work."""
-        invocation = self._current
-        if invocation is None:
+        if self._work.current is None:
             return
-        invocation.answered = self._clock.monotonic()
-        answered = state is State.FINISHING and self.state is State.BUSY
-        if answered and not self.extensions.members and invocation.tail is None:
-            self._late = (invocation, outcome)
-            self._current = None
-            self._call_off_timeout()
-            invocation.finish(outcome)
-            self._loop.call_soon(self._report_late)
-        elif answered and self.extensions.members:
-            self._processes.drain()
-            self._held = (invocation, outcome)
-            self._current = None
-            if invocation.tail is None:  # else the answer holds the report
-                invocation.finish(outcome)
-        else:
-            self._processes.drain()
-            self.events.runtime_done(invocation, outcome, invocation.answered)
-            self._report(invocation, outcome, invocation.answered)
+        goes_on = state is State.FINISHING and self.state is State.BUSY
+        self._work.conclude(outcome, goes_on=goes_on, extensions=bool(self.extensions.members))
         if self.state is State.BUSY:
             self._enter(state)
 
-    def _report_late(self) -> None:
-        if self._late is None:
-            return
-        (invocation, outcome), self._late = self._late, None
-        self._processes.drain()
-        self.events.runtime_done(invocation, outcome, invocation.answered)
-        self._report(invocation, outcome, invocation.answered)
-
-    def _call_off_timeout(self) -> None:
-        if self._timeout is not None:
-            self._timeout.cancel()
-            self._timeout = None
-
-    def _report_held(self, failure: Outcome | None = None) -> None:
-        """The invoke phase of what was answered before is over; `failure`: an extension has spoilt its end."""
-        if self._held is None:
-            return
-        (invocation, outcome), self._held = self._held, None
-        self._processes.drain()
-        self._report(invocation, failure or outcome, self._clock.monotonic(), outcome)
-
-    def _report(self, invocation: Invocation, outcome: Outcome, ended: float, answer: Outcome | None = None) -> None:
-        """Write the last lines of an invocation and answer it."""
-        self._call_off_timeout()
-        self._current = None
-        self.invocations += 1
-        init_seconds, self.init_seconds = self.init_seconds, None
-        restore_seconds, self.restore_seconds = self.restore_seconds, None
-        peak = self._sandbox.peak_memory()
-        self.events.ended(invocation, outcome, ended, peak, init_seconds, restore_seconds)
-        invocation.finish(answer or outcome)
-
     def give_up(self) -> None:
         """Let go of the invocation that waits here; somebody else takes it."""
-        self._current = None
+        self._work.current = None
 
     def fail(self, invocation: Invocation, outcome: Outcome) -> None:
         """Settle an invocation that never reached the runtime because the init phase failed."""
-        self._current = invocation
+        self._work.current = invocation
         self._conclude(outcome)
 
     # The ends
 
-    @property
-    def _request_id(self) -> str:
-        invocation = self._current or (self._held[0] if self._held is not None else None)
-        return invocation.request_id if invocation is not None else ""
-
     def _overdue(self) -> None:
-        self._timeout = None
-        if self._request_id and self._reaction is None:
-            self._reaction = self._loop.create_task(self._time_out(self._current))
+        if self._reaction is None:
+            self._reaction = self._loop.create_task(self._time_out(self._work.current))
 
     async def _time_out(self, invocation: Invocation | None) -> None:
         """The time of `invocation`, or of extensions that are busy with one that was answered, is up."""
         try:
             if not self.extensions.members:
                 await self._processes.stop()
-                if invocation is self._current:
+                if invocation is self._work.current:
                     self._conclude_overdue(State.STALE)
             else:
                 self._conclude_overdue(State.SHUTDOWN)
@@ -499,12 +400,12 @@ class Environment:
     def _conclude_overdue(self, state: State) -> None:
         self._give = None
         self._processes.drain()
-        if self._current is not None:
-            self.events.timed_out(self._current)
-            self._conclude(timed_out(self._current), state)
-        elif self._held is not None:
-            self.events.timed_out(self._held[0])
-            self._report_held(timed_out(self._held[0]))
+        if self._work.current is not None:
+            self.events.timed_out(self._work.current)
+            self._conclude(timed_out(self._work.current), state)
+        elif self._work.held is not None:
+            self.events.timed_out(self._work.held[0])
+            self._work.report_held(timed_out(self._work.held[0]))
             self._enter(state)
 
     def _exited(self, exit: Exit) -> None:
@@ -517,7 +418,7 @@ class Environment:
             error_type, message = exit.error_type or "Runtime.ExitError", describe_exit(exit)
         else:
             error_type, message = "Extension.Crash", describe_extension_exit(exit)
-        outcome = platform_error(self._request_id, self.extensions.fatal or error_type, message)
+        outcome = platform_error(self._work.request_id, self.extensions.fatal or error_type, message)
         if self.state is State.STARTING:
             self._init.fail(outcome)
             return
@@ -526,7 +427,7 @@ class Environment:
             return
         state = State.SHUTDOWN if self.extensions.members else State.STALE
         self._conclude(outcome, state)
-        self._report_held(outcome)
+        self._work.report_held(outcome)
         self._enter(state)
         if self.extensions.members and self._reaction is None:
             self._reaction = self._loop.create_task(self._reset())
@@ -556,16 +457,16 @@ class Environment:
         await self._end
 
     async def _destroy(self) -> None:
-        self._report_late()
-        for timer in (self._timeout, self._freezing):
-            if timer is not None:
-                timer.cancel()
-        self._timeout = self._freezing = None
+        self._work.report_late()
+        self._work.call_off_timeout()
+        if self._freezing is not None:
+            self._freezing.cancel()
+            self._freezing = None
         self._processes.drain()
-        failure = platform_error(self._request_id, "Sandbox.Failure", "The execution environment was shut down")
-        if self._current is not None:
+        failure = platform_error(self._work.request_id, "Sandbox.Failure", "The execution environment was shut down")
+        if self._work.current is not None:
             self._conclude(failure, State.STALE)
-        self._report_held()
+        self._work.report_held()
         self._init.fail(failure)
         if self.state is State.RESTORING and self._restore is not None:
             self._restore.end(failure)
@@ -581,7 +482,7 @@ class Environment:
     # Logs
 
     def _printed(self, message: str) -> None:
-        self._log(message, self._current or (self._held[0] if self._held is not None else None))
+        self._log(message, self._work.latest)
 
     def _log(self, message: str, invocation: Invocation | None) -> None:
         self._write_log(message)

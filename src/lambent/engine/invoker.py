@@ -8,27 +8,27 @@ import logging
 import os
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from lambent.base import memory
 from lambent.base.clock import Clock
 from lambent.control.records import Function, FunctionKey
 from lambent.engine import eviction
-from lambent.engine.environment import Environment, State
+from lambent.engine.environment import Environment
 from lambent.engine.failures import platform_error, timed_out
 from lambent.engine.fleet import Fleet, Slot, Standing, identity
 from lambent.engine.held import Held, provisioned_identity
 from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.lease import Leases
 from lambent.engine.logs import Logs
+from lambent.engine.maker import Credentials, Maker, Variables, no_variables
 from lambent.engine.pool import FINISHING_GRACE, Evict, gives_way, plan
 from lambent.engine.restore_phase import SNAP_START, refusal
-from lambent.engine.runtimes import Missing, Runtime, Runtimes
+from lambent.engine.runtimes import Runtimes
 from lambent.engine.sandbox import Driver, MountError, SandboxError
 from lambent.engine.spares import Spares, snap_started
-from lambent.engine.telemetry import KEPT_ALL
-from lambent.engine.telemetry_buffer import Allowance
+from lambent.engine.states import State
 from lambent.engine.turns import Turns
 from lambent.wire.errors import AwsError
 
@@ -45,14 +45,6 @@ _STANDINGS = {
     State.SHUTDOWN: Standing.BUSY,  # of no use to anybody, and soon stale
     State.STALE: Standing.STALE,
 }
-
-Credentials = Callable[[Function], Mapping[str, str]]
-Variables = Callable[[Function], Awaitable[Mapping[str, str]]]
-"""Opens a function's own environment variables. Raises AwsError, which then answers the invocation."""
-
-
-async def _no_variables(function: Function) -> Mapping[str, str]:
-    return {}
 
 
 class Invoker:
@@ -80,18 +72,12 @@ class Invoker:
         `credentials` gives each its keys, which are given to `revoke` when it has ended.
         `variables` opens a function's own environment variables whenever an environment starts.
         """
-        self._driver = driver
-        self._runtimes = runtimes
         self._clock = clock
-        self._logs = logs
-        self._variables = variables or _no_variables
-        self._credentials = credentials
+        self._maker = Maker(driver, runtimes, clock, logs, credentials, variables or no_variables, revoke)
         self._budget = budget
         self._idle_seconds = idle_seconds
         self._leases = leases or Leases()
-        self._revoke = revoke
         self._read_memory = read_memory
-        self._found: dict[str, Runtime] = {}
         self._fleets: dict[str, Fleet] = {}  # by the identity of the function version
         self.held = Held(self, self._fleets, budget)
         self.spares = Spares(self, spares)
@@ -104,7 +90,6 @@ class Invoker:
         self._reaper: asyncio.Task[None] | None = None
         self._ending: dict[asyncio.Task[None], frozenset[str]] = {}  # with the code and layers that they still hold
         self._watchers: list[Callable[[], None]] = []
-        self._telemetry = Allowance(KEPT_ALL)
         self._numbers = 0
 
     async def start(self) -> None:
@@ -360,46 +345,17 @@ class Invoker:
         return await slot.environment.start()
 
     async def _make(self, slot: Slot) -> Environment:
-        function = slot.function
-        try:
-            runtime = await self._runtime(function.runtime)
-            variables = await self._variables(function)
-            sandbox = await self._driver.acquire(runtime)
-        finally:
-            self._creating[function.runtime] -= 1
+        def acquired() -> None:
+            self._creating[slot.function.runtime] -= 1
             if self._turns:
                 asyncio.get_running_loop().call_soon(self._provide)  # the next may be made
-        stream = f"{self._clock.now():%Y/%m/%d}/[{function.version}]{self._clock.token(16)}"
-        key = function.key
-        issued: list[Mapping[str, str]] = []
 
-        def issue() -> Mapping[str, str]:
-            issued.append(self._credentials(function))
-            return issued[-1]
-
-        return Environment(
-            function,
-            runtime,
-            sandbox,
-            self._clock,
-            log_stream=stream,
-            write_log=self._logs.writer(key.account, key.region, function.logging.log_group, stream),
-            variables=variables,
-            credentials=issue(),
-            initialization=_initialization(slot.fleet),
-            renew=issue,
-            changed=lambda environment: self._changed(slot, environment, issued),
-            allowance=self._telemetry,
+        return await self._maker.make(
+            slot.function,
+            _initialization(slot.fleet),
+            acquired=acquired,
+            changed=lambda environment: self._changed(slot, environment),
         )
-
-    async def _runtime(self, name: str) -> Runtime:
-        if name not in self._found:
-            runtime = await asyncio.to_thread(self._runtimes.find, name)
-            if isinstance(runtime, Missing):
-                reason = f"The runtime {name} is not available: {runtime.reason}"
-                raise AwsError("InvalidRuntimeException", reason)
-            self._found[name] = runtime
-        return self._found[name]
 
     async def _revive(self, slot: Slot, environment: Environment, invocation: Invocation) -> None:
         """Run the init phase again as part of this invocation, as AWS does after a failed one or a lost runtime."""
@@ -436,11 +392,8 @@ class Invoker:
         self._end(slot)
         self._provide()
 
-    def _changed(self, slot: Slot, environment: Environment, issued: Sequence[Mapping[str, str]] = ()) -> None:
+    def _changed(self, slot: Slot, environment: Environment) -> None:
         """An environment has changed its state."""
-        if environment.state is State.DEAD:
-            for credentials in issued:
-                self._revoke(credentials)
         if slot.id not in self._slots or environment.state is State.DEAD:
             return
         slot.since = self._clock.monotonic()

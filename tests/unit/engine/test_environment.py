@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent.base.clock import SystemClock
-from lambent.engine.environment import RUNTIME_CONNECTIONS, TRANSITIONS, Environment, State
+from lambent.engine.environment import RUNTIME_CONNECTIONS, Environment
 from lambent.engine.invocation import Invocation, Outcome, Tail
 from lambent.engine.sandbox import Exit
+from lambent.engine.states import TRANSITIONS, State
 
 from .factory import make_function
 from .scripted import ScriptedRuntime, ScriptedSandbox, scripted_runtime

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from lambent.engine import shutdown
-from lambent.engine.environment import State
 from lambent.engine.extensions import INVOKE, SHUTDOWN
 from lambent.engine.invocation import Outcome
 from lambent.engine.sandbox import Exit, Launch
+from lambent.engine.states import State
 
 from .scripted import ScriptedExtension
 from .test_environment import Stage

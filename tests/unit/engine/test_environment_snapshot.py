@@ -12,11 +12,12 @@ import pytest
 
 from lambent.base.clock import SystemClock
 from lambent.engine import restore_phase
-from lambent.engine.environment import Environment, State
+from lambent.engine.environment import Environment
 from lambent.engine.failures import platform_error
 from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.restore_phase import SNAP_START, refusal
 from lambent.engine.sandbox import Exit
+from lambent.engine.states import State
 
 from .factory import make_function
 from .scripted import ScriptedExtension, ScriptedRuntime, ScriptedSandbox, scripted_runtime

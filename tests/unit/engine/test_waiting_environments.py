@@ -11,10 +11,10 @@ import pytest
 from lambent.base.memory import Reading
 from lambent.control.records import Function
 from lambent.engine import spares
-from lambent.engine.environment import State
 from lambent.engine.held import INIT_TRIES
 from lambent.engine.invocation import Outcome
 from lambent.engine.sandbox import Exit, SandboxError
+from lambent.engine.states import State
 
 from .factory import make_function
 from .scripted import ScriptedRuntime, echo
