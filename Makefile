@@ -13,7 +13,7 @@ help:
 	@echo "make lint         ruff and mypy only"
 	@echo "make bench        measure Lambent beside a peer and print one table"
 	@echo "make conformance  play the cases recorded on AWS and say which answers match"
-	@echo "make operations   write docs/operations.md again"
+	@echo "make operations   write docs/operations.md and the lists of docs/services.md again"
 	@echo "make requirements compile requirements/*.txt again"
 	@echo "make clean        remove what was built; functions in .lambent stay"
 
@@ -41,6 +41,7 @@ conformance:
 operations:
 	@scripts/bootstrap run
 	@.venv/bin/python scripts/operations.py
+	@.venv/bin/python scripts/services.py
 
 requirements:
 	@scripts/compile-requirements

@@ -29,7 +29,7 @@ Every operation of Lambda's API, in the model of botocore {version}. What is not
 """
 
 
-async def registered() -> list[str]:
+async def registered() -> Operations:
     """The operations that a real server registers."""
     seen: list[Operations] = []
 
@@ -43,7 +43,7 @@ async def registered() -> list[str]:
         server = app.App(Config(data_dir=Path(directory) / "data", port=0, isolation="process"))
         try:
             await server.start()
-            return seen[0].names("lambda")
+            return seen[0]
         finally:
             await server.stop()
 
@@ -57,7 +57,7 @@ def page(built: list[str]) -> str:
 
 
 def main() -> int:
-    text = page(asyncio.run(registered()))
+    text = page(asyncio.run(registered()).names("lambda"))
     if "--check" in sys.argv[1:]:
         if not TARGET.exists() or TARGET.read_text() != text:
             print("docs/operations.md is out of date: make operations", file=sys.stderr)

@@ -20,6 +20,7 @@ from typing import Any
 ISOLATIONS = ("auto", "namespaces", "oci", "gvisor", "process")
 AUTHS = ("off", "iam")
 TMPS = ("auto", "disk", "memory")
+SERVICE_MODES = ("native", "embedded", "none")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PREFIX = "LAMBENT_"
 FILE_VARIABLE = "LAMBENT_CONFIG"
@@ -52,6 +53,7 @@ class Config:
     root_key: str = "file"  # where the key above all other keys comes from: see `root_key`
     organizations: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the accounts of each organisation
     file_systems: Mapping[str, Path] = field(default_factory=dict)  # directories by the ARNs of access points
+    services: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # where each AWS service is: `_services`
 
     @property
     def runtimes(self) -> Path:
@@ -140,6 +142,42 @@ def _file_systems(value: object) -> dict[str, Path]:
     return {arn: Path(directory) for arn, directory in value.items()}
 
 
+_CHOICE_KEYS = frozenset({"url", "credentials"})
+
+
+def _services(value: object) -> dict[str, dict[str, str]]:
+    """`mode`, `url` and `credentials` by service; from a table of the file, or from text: `sqs=http://… s3=native`.
+
+    In text, credentials follow their URL: `s3=http://127.0.0.1:9000,credentials=env:MINIO`.
+    """
+    wanted = ValueError("services with native, embedded, none or a URL, such as sqs=http://127.0.0.1:9324 s3=native")
+    if isinstance(value, str):
+        value = {name: _choice_of_text(text) for name, _, text in (part.partition("=") for part in value.split())}
+    if not isinstance(value, Mapping):
+        raise wanted
+    found = {}
+    for name, choice in value.items():
+        if isinstance(choice, str):
+            choice = {"url": choice}
+        if not isinstance(choice, Mapping) or not choice.keys() <= _CHOICE_KEYS or not choice.get("url"):
+            raise wanted
+        url, credentials = choice["url"], choice.get("credentials", "")
+        if not isinstance(credentials, str) or not re.fullmatch(r"((env|profile):\S+)?", credentials):
+            raise ValueError("services whose credentials are env:NAME or profile:NAME, never a secret itself")
+        if url in SERVICE_MODES:
+            found[name] = {"mode": url}
+        elif isinstance(url, str) and re.match(r"https?://[^/?#@\s]+/?$", url):
+            found[name] = {"mode": "upstream", "url": url, "credentials": credentials}
+        else:
+            raise wanted
+    return found
+
+
+def _choice_of_text(text: str) -> dict[str, str]:
+    url, *rest = text.split(",")
+    return {"url": url} | dict(part.partition("=")[::2] for part in rest)
+
+
 _PARSERS: dict[str, Callable[[object], Any]] = {
     "data_dir": _directory,
     "runtimes_dir": _directory,
@@ -159,6 +197,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "root_key": _root_key_source,
     "organizations": _organizations,
     "file_systems": _file_systems,
+    "services": _services,
 }
 
 
@@ -287,6 +326,11 @@ def root_key(source: str, environment: Mapping[str, str] | None = None) -> bytes
             f"root_key {kind}:… does not give {_ROOT_KEY_BYTES} bytes in base64. `openssl rand -base64 32` makes some"
         )
     return key
+
+
+def variable(name: str) -> str:
+    """What an environment variable holds that a setting names; "" where there is none."""
+    return os.environ.get(name, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sys
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -38,6 +39,13 @@ class Logs(Protocol):
     ) -> Sequence[LogEvent]: ...
 
 
+class Neighbours(Protocol):
+    """What the status pages ask of the services that are not Lambda."""
+
+    def status(self) -> Mapping[str, Any]: ...
+    def localstack(self, version: str) -> Mapping[str, Any]: ...
+
+
 class LogEvent(Protocol):
     @property
     def sequence(self) -> int: ...
@@ -69,6 +77,7 @@ class Endpoints:
         logs: Logs,
         functions: Functions,
         isolation: str,
+        neighbours: Neighbours,
     ) -> None:
         self._clock = clock
         self._started = clock.monotonic()
@@ -77,15 +86,34 @@ class Endpoints:
         self._logs = logs
         self._functions = functions
         self._isolation = isolation
+        self._neighbours = neighbours
 
     def mount(self, gateway: Gateway) -> None:
         gateway.route("/_lambent/health", self.health)
         gateway.route("/_lambent/status", self.status)
         gateway.route("/_lambent/runtimes", self.list_runtimes)
         gateway.route("/_lambent/logs/", self.logs)
+        for path in ("/_localstack/health", "/health"):  # what LocalStack's tools, and those made for it, wait for
+            gateway.route(path, self.localstack_health)
+        gateway.route("/_localstack/info", self.localstack_info)
 
     async def health(self, request: Request) -> Response:
         return _answer({"status": "ok", "version": __version__})
+
+    async def localstack_health(self, request: Request) -> Response:
+        """LocalStack's shape, so that its tools understand it; `edition` says who it is."""
+        return _answer(self._neighbours.localstack(__version__))
+
+    async def localstack_info(self, request: Request) -> Response:
+        return _answer(
+            {
+                "version": __version__,
+                "edition": "lambent",
+                "is_license_activated": False,
+                "system": sys.platform,
+                "uptime": int(self._clock.monotonic() - self._started),
+            }
+        )
 
     async def status(self, request: Request) -> Response:
         environments = [
@@ -107,6 +135,7 @@ class Endpoints:
                 "isolation": self._isolation,
                 "functions": self._functions.count(),
                 "environments": environments,
+                **self._neighbours.status(),
             }
         )
 

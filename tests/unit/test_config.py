@@ -242,3 +242,41 @@ def test_no_color_and_dumb_terminals_are_respected():
     assert config.colour_wanted({"NO_COLOR": ""})
     assert not config.colour_wanted({"NO_COLOR": "1"})
     assert not config.colour_wanted({"TERM": "dumb"})
+
+
+def test_services_come_from_text_and_from_tables(tmp_path):
+    text = "sqs=http://127.0.0.1:9324 s3=https://minio.local:9000,credentials=env:MINIO default=none kms=native"
+    found = load({"services": text}, environment=HOME).services
+    assert found == {
+        "sqs": {"mode": "upstream", "url": "http://127.0.0.1:9324", "credentials": ""},
+        "s3": {"mode": "upstream", "url": "https://minio.local:9000", "credentials": "env:MINIO"},
+        "default": {"mode": "none"},
+        "kms": {"mode": "native"},
+    }
+    file = tmp_path / "lambent.toml"
+    table = '[services]\nsqs = "http://127.0.0.1:9324"\ns3 = { url = "https://minio.local:9000", credentials = "env:MINIO" }\n'
+    file.write_text(table + 'default = "none"\nkms = "native"\n')
+    assert load(file=file, environment=HOME).services == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sqs",
+        "sqs=",
+        "sqs=elsewhere",
+        "sqs=http://",
+        "sqs=http://a:b@host/",
+        "sqs=http://host/path",
+        "s3=http://h,region=x",
+    ],
+)
+def test_services_that_cannot_be_are_refused(text):
+    with pytest.raises(ConfigError, match="services with native, embedded, none or a URL"):
+        load({"services": text}, environment=HOME)
+
+
+@pytest.mark.parametrize("credentials", ["AKID:secret", "env:", "file:x"])
+def test_a_secret_has_no_place_among_the_services(credentials):
+    with pytest.raises(ConfigError, match="env:NAME or profile:NAME, never a secret itself"):
+        load({"services": f"s3=http://h,credentials={credentials}"}, environment=HOME)

@@ -119,10 +119,11 @@ def test_the_runtime_requirements_are_part_of_the_tests():
         text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
         return set(re.findall(r"^[a-z0-9-]+==\S+", text, re.MULTILINE))
 
-    assert pins("runtime.txt") <= pins("test.txt")
+    assert pins("runtime.txt") <= pins("embedded.txt") <= pins("test.txt")
 
 
-def test_the_list_of_operations_is_what_the_server_registers():
-    command = [sys.executable, ROOT / "scripts/operations.py", "--check"]
+@pytest.mark.parametrize("script", ["operations", "services"])
+def test_the_lists_are_what_the_server_registers(script):
+    command = [sys.executable, ROOT / f"scripts/{script}.py", "--check"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (result.returncode, result.stderr) == (0, "")

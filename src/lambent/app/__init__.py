@@ -8,6 +8,7 @@ import gc
 from contextlib import AsyncExitStack
 
 from lambent.app.credentials import Credentials
+from lambent.app.elsewhere import start_neighbours
 from lambent.app.engine import Engine, start_driver, start_engine
 from lambent.app.failures import StartError
 from lambent.app.neighbours import start_ecr, start_identity, start_kms, start_logs
@@ -100,10 +101,13 @@ class App:
         await start_identity(clock, state, self._accounts, operations)
         ecr = start_ecr(config, clock, state, stores.functions.digests, operations, closing)
         gateway = Gateway(operations, clock, self._accounts, config.region)
-        Endpoints(clock, engine.invoker, engine.runtimes, logs, stores.functions, self._driver.name).mount(gateway)
         gateway.host(ecr.registry)
         gateway.route(PREFIX, lambda request: functions.download(request.path, request.query))
+        neighbours = start_neighbours(config, clock, state, self._accounts, operations, gateway, closing)
+        own = (clock, engine.invoker, engine.runtimes, logs, stores.functions, self._driver.name, neighbours)
+        Endpoints(*own).mount(gateway)
         endpoint = await self._listen(gateway)
+        neighbours.embedded.configure(endpoint=endpoint, native=sorted(operations.services()))
         self._warm(stores, engine)
         return endpoint
 

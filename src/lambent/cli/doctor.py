@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import socket
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from urllib.parse import urlsplit
 
 from lambent import config
 from lambent.base import containers, machine
@@ -22,13 +25,14 @@ lambent doctor --port 4567 --data-dir ./state
 lambent doctor --json | jq -r '.checks[] | select(.status != "ok") | .remedy'
 """
 _COLOURS = {OK: "green", WEAK: "yellow", MISSING: "red", ABSENT: "dim"}
+_UPSTREAM_SECONDS = 2.0
 _LANGUAGES = ("nodejs", "java", "ruby", "provided", "dotnet")
 
 
 def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "doctor", "check what this machine can do and how to mend it", _EXAMPLES)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_settings(parser, "data_dir", "runtimes_dir", "host", "port", "isolation", "oci_runtime")
+    add_settings(parser, "data_dir", "runtimes_dir", "host", "port", "isolation", "oci_runtime", "services", "region")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,6 +57,7 @@ def examine(settings: config.Config) -> list[Check]:
         machine.pythons(),
         machine.runtime_client(),
         *_languages(settings),
+        *_services(settings),
         _port(settings),
     ]
 
@@ -69,6 +74,28 @@ def _languages(settings: config.Config) -> list[Check]:
             newest = next((row for row in reversed(own) if row.install), own[-1])
             checks.append(Check(language, ABSENT, newest.detail, newest.install))
     return checks
+
+
+def _services(settings: config.Config) -> list[Check]:
+    """The services that are not Lambent's own: whether moto is here, and who answers at the upstreams."""
+    default = settings.services.get("default", {"mode": "embedded"})["mode"]
+    if importlib.util.find_spec("moto") is not None:
+        embedded = Check("embedded services", OK, "moto: in memory, started at the first call, lost when it ends")
+    else:
+        status = ABSENT if default == "none" else WEAK
+        embedded = Check("embedded services", status, "moto is not installed", "pip install 'lambent[embedded]'")
+    upstreams = [(name, choice["url"]) for name, choice in settings.services.items() if choice["mode"] == "upstream"]
+    return [embedded, *(_upstream(name, url, settings.region) for name, url in upstreams)]
+
+
+def _upstream(service: str, url: str, region: str) -> Check:
+    parts = urlsplit(url.replace("{region}", region))
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with socket.create_connection((parts.hostname or "", port), _UPSTREAM_SECONDS):
+            return Check(service, OK, f"upstream {url} answers")
+    except OSError as error:
+        return Check(service, WEAK, f"upstream {url}: {error}", f"start it, or change services.{service}")
 
 
 def _without_isolation(check: Check, isolation: str) -> Check:

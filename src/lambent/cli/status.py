@@ -16,6 +16,7 @@ lambent status
 lambent status --json | jq '.environments[] | select(.state == "busy")'
 """
 _HEAD = ("ENVIRONMENT", "FUNCTION", "VERSION", "STATE", "INVOCATIONS", "MEMORY")
+_SERVICES_HEAD = ("SERVICE", "MODE", "DATA")
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -36,6 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{count(status['functions'], 'function')}, {count(len(environments), 'execution environment')}")
     if environments:
         print("\n" + terminal.table(_HEAD, [_row(environment) for environment in environments]))
+    if services := status.get("services"):
+        print("\n" + terminal.table(_SERVICES_HEAD, [_service(service) for service in services]))
+    if note := status.get("embedded", {}).get("note"):
+        print(f"\nembedded services: {note}")
     return 0
 
 
@@ -43,6 +48,13 @@ def _row(environment: Mapping[str, Any]) -> tuple[str, ...]:
     name = environment["function"].rpartition(":function:")[2].partition(":")[0]
     others = (str(environment[member]) for member in ("version", "state", "invocations"))
     return (environment["id"], name, *others, f"{environment['memory_mb']} MB")
+
+
+def _service(service: Mapping[str, Any]) -> tuple[str, ...]:
+    kept = {True: "durable, in ", False: "lost when it ends: ", None: ""}[service["durable"]]
+    if service["mode"] == "none":
+        kept = ""
+    return (service["service"], service["mode"], f"{kept}{service['where']}")
 
 
 def count(number: int, noun: str) -> str:

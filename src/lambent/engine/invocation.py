@@ -6,8 +6,8 @@ import asyncio
 import base64
 from dataclasses import dataclass, field
 
+from lambent.base.pipe import Pipe
 from lambent.control.records import Function
-from lambent.engine.pipe import Pipe
 
 RESPONSE_LIMIT = 6 * 1024 * 1024 + 100  # bytes the Runtime API takes
 STREAM_LIMIT = 200 * 1024 * 1024  # bytes of a streamed response

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from lambent.base.pipe import WINDOW, Pipe
 from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.invoker import Invoker
-from lambent.engine.pipe import WINDOW, Pipe
 
 
 class ResponseStreams:

@@ -31,7 +31,8 @@ OwnHandler = Callable[[Request], Awaitable[Response]]
 INVOKE_LIMIT = 6_291_456  # bytes of a synchronous payload
 UPLOAD_LIMIT = 70_167_211  # bytes of a request that carries a zip
 _OTHER_LIMIT = 16 << 20
-_OWN_PREFIX = "/_lambent/"
+_OWN_PREFIXES = ("/_lambent/", "/_localstack/")
+_OWN_PATH = "/health"
 _LIMITS = (
     (re.compile(r"/2015-03-31/functions/[^/]+/invocations/?"), INVOKE_LIMIT, "InvokeFunction"),
     (
@@ -56,6 +57,10 @@ def _limit(path: str) -> tuple[int, str]:
 @lru_cache(maxsize=1024)
 def _caller(account: str, region: str, access_key_id: str) -> Caller:
     return Caller(account, region, access_key_id)
+
+
+def _is_signed(request: Request) -> bool:
+    return "authorization" in request.headers or "X-Amz-" in request.query
 
 
 def _cancel(task: asyncio.Task[None]) -> None:
@@ -86,7 +91,7 @@ class Gateway:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def route(self, prefix: str, handler: OwnHandler) -> None:
-        """Answer the paths below `prefix` (under `/_lambent/`) by `handler`."""
+        """Answer the paths below `prefix` (of `_OWN_PREFIXES`, or `_OWN_PATH`) by `handler`."""
         self._own.append((prefix, handler))
 
     def host(self, guest: Guest) -> None:
@@ -134,7 +139,7 @@ class Gateway:
 
     async def _answer(self, exchange: Exchange) -> None:
         request = exchange.request
-        if request.path.startswith(_OWN_PREFIX):
+        if request.path.startswith(_OWN_PREFIXES) or (request.path == _OWN_PATH and not _is_signed(request)):
             exchange.respond(await self._answer_own(request))
             return
         request_id = self._clock.uuid()

@@ -55,6 +55,11 @@ def _known() -> frozenset[str]:
     return frozenset(_loader().list_available_services("service-2"))
 
 
+def names() -> frozenset[str]:
+    """Every service of AWS, by botocore's names."""
+    return _known()
+
+
 def candidates(signing_name: str) -> tuple[str, ...]:
     """The models that a credential scope of `signing_name` can mean; empty when AWS has no such service."""
     names = _SIGNING_NAMES.get(signing_name, (signing_name,))

@@ -76,6 +76,10 @@ class Operations:
     def find(self, service: str, operation: str) -> Handler | None:
         return self._handlers.get((service, operation))
 
+    def services(self) -> frozenset[str]:
+        """The services that have a handler for anything, by botocore's names."""
+        return frozenset(service for service, _name in self._handlers)
+
     def names(self, service: str) -> list[str]:
         """The operations of `service` that have a handler, sorted."""
         return sorted(name for owner, name in self._handlers if owner == service)

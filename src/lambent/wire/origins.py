@@ -13,9 +13,10 @@ from functools import lru_cache
 
 from lambent.base.http import Request
 
-_LOCAL = ("localhost", "host.docker.internal")
+_LOCAL = ("localhost", "host.docker.internal", "localhost.localstack.cloud")
 _LOCAL_ENDS = (
     ".localhost",
+    ".localhost.localstack.cloud",  # this machine by LocalStack's DNS; cdklocal, samlocal and tflocal use it
     ".amazonaws.com",
     ".amazonaws.com.cn",
 )  # AWS's own names, where a resolver points them here

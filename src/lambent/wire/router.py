@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import urllib.parse
 from collections.abc import Callable, Mapping
@@ -19,6 +20,11 @@ _SEGMENT = re.compile(r"[^/]+")
 _IGNORED_QUERY = frozenset({"x-id"})
 _RPC_V2 = re.compile(r"/service/([\w.]+)/operation/(\w+)")
 _FEDERATION = ("AssumeRoleWithWebIdentity", "AssumeRoleWithSAML")  # of STS, never signed: their token is who asks
+_UNSIGNED = ("cognito-idp", "cognito-identity")  # have operations for users of applications, who have no AWS keys
+_HOST = re.compile(  # of AWS, of LocalStack, and of this machine: a bucket, the service, the region
+    r"(?:[\w.-]+\.)??(?:(s3)(?:[.-][a-z]{2}(?:-[a-z]+)+-\d+)?|([a-z0-9-]+)\.[a-z]{2}(?:-[a-z]+)+-\d+)"
+    r"\.(?:amazonaws\.com(?:\.cn)?|localhost(?:\.localstack\.cloud)?)(?::\d+)?$"
+)
 _LAMBDA_PATH = re.compile(r"/20\d\d-\d\d-\d\d/")
 
 
@@ -205,6 +211,18 @@ def route(request: Request, signing_name: str | None) -> Route:
     raise AwsError("UnknownOperationException", None, status=404)
 
 
+def service_of(request: Request, signing_name: str | None) -> str | None:
+    """The model's name of the service that is asked, told from the head of the request; None where it cannot be."""
+    try:
+        names = _guess(request, signing_name)
+    except AwsError:
+        return None
+    if len(names) > 1:
+        with contextlib.suppress(AwsError):
+            return route(request, signing_name).service.name
+    return names[0] if names else None
+
+
 def _guess(request: Request, signing_name: str | None) -> tuple[str, ...]:
     """The models that the request can mean."""
     if signing_name is not None:
@@ -213,13 +231,29 @@ def _guess(request: Request, signing_name: str | None) -> tuple[str, ...]:
         raise not_built(f"the service '{signing_name}'")
     if target := request.headers.get("x-amz-target"):
         prefix = target.partition(".")[0]
-        for name in ("dynamodb", "dynamodbstreams", "sqs", "logs", "kms", "events", "kinesis", "ssm", "ecr"):
+        for name in (
+            "dynamodb",
+            "dynamodbstreams",
+            "sqs",
+            "logs",
+            "kms",
+            "events",
+            "kinesis",
+            "ssm",
+            "ecr",
+            *_UNSIGNED,
+        ):
             if models.service(name).target_prefix == prefix:
                 return (name,)
     if _LAMBDA_PATH.match(request.path):
         return models.candidates("lambda")
     if _action(request) in _FEDERATION:
         return ("sts",)
+    if "AWSAccessKeyId=" in request.query or (request.headers.get("authorization") or "").startswith("AWS "):
+        return ("s3",)  # the last to take signatures of version 2
+    match = _HOST.match(request.headers.get("host") or "")
+    if match and (names := models.candidates(match[1] or match[2])):
+        return names
     raise not_built("unsigned requests to this path (the service of a request is read from its signature)")
 
 

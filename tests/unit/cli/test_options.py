@@ -37,11 +37,13 @@ def test_every_setting_is_an_option(monkeypatch):
         "snap_start_spares": "5",
         "organizations": "o-a1b2c3d4e5=111111111111",
         "file_systems": FILE_SYSTEM + "=/srv/share",
+        "services": "sqs=none",
     }
     assert set(given) == set(config.SETTINGS)
     arguments = [text for name, value in given.items() for text in ("--" + name.replace("_", "-"), value)]
     settings = settings_of(parse(*arguments))
-    del given["organizations"], given["file_systems"]
+    del given["organizations"], given["file_systems"], given["services"]
+    assert settings.services == {"sqs": {"mode": "none"}}
     assert {name: str(getattr(settings, name)) for name in given} == given
     assert settings.file_systems == {FILE_SYSTEM: Path("/srv/share")}
     assert settings.organizations == {"o-a1b2c3d4e5": {"111111111111"}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from lambent.engine.pipe import Pipe
+from lambent.base.pipe import Pipe
 
 
 class Flow:

@@ -1,0 +1,187 @@
+"""Requests for services that are not native, passed on to where they are answered; streamed both ways.
+
+To the embedded services they go as they came, over a socket that only the server reaches, with the account that the
+signature speaks for. To an upstream as they came too, the host that the client addressed included, or signed anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import orjson
+
+from lambent.base.clock import Clock
+from lambent.base.http import Exchange, Request, Response
+from lambent.base.http_client import Answer, Origin, Unreachable, send
+from lambent.neighbours import recognition
+from lambent.neighbours.routes import EMBEDDED, NATIVE, NONE, Choice, Routes
+from lambent.neighbours.signing import Signer
+from lambent.neighbours.transit import HOP, Transit
+from lambent.wire import models, serializer, sigv4
+from lambent.wire.errors import AwsError, not_built
+from lambent.wire.router import Route
+from lambent.wire.sigv4 import Accounts
+
+_MOST_BODY = 5 << 30  # bytes: what S3 takes in one request
+_ACCOUNT = "x-moto-account-id"
+_FAILURE = "x-lambent-failure"
+_SHORT = 1 << 20  # bytes of a message
+_UNREACHABLE = "ServiceUnavailable"
+
+Headers = list[tuple[str, str]]
+
+
+class Process(Protocol):
+    """The embedded services."""
+
+    async def origin(self) -> Origin:
+        """Where they listen. Unreachable."""
+
+
+class Neighbours:
+    """A `lambent.wire.gateway.Guest` for every service that is not native."""
+
+    def __init__(
+        self, routes: Routes, embedded: Process, signer: Signer, accounts: Accounts, clock: Clock, region: str
+    ) -> None:
+        """`region` is that of requests whose signature names none."""
+        self._routes = routes
+        self._embedded = embedded
+        self._signer = signer
+        self._accounts = accounts
+        self._clock = clock
+        self._region = region
+        self._native: set[str] = set()  # signing names that mean native services only
+        self.asked: set[str] = set()
+        """Services that requests have been passed on for."""
+
+    # The HTTP application
+
+    def claims(self, request: Request) -> bool:
+        if recognition.is_invocation(request):
+            return False
+        name = recognition.signing_name(request)
+        if name in self._native and not recognition.is_api_call(request):
+            return False
+        service = recognition.service_of(request, name)
+        if service is None:
+            return False
+        if self._routes.of(service).mode != NATIVE:
+            return True
+        if name is not None and all(self._routes.of(each).mode == NATIVE for each in models.candidates(name)):
+            self._native.add(name)
+        return False
+
+    def admit(self, request: Request) -> Response | None:
+        service = recognition.service_of(request, recognition.signing_name(request))
+        assert service is not None  # it was claimed
+        choice = self._routes.of(service)
+        if choice.mode == NONE:
+            return self._refuse(service, request, not_built(f"the service '{service}' (the setting services: none)"))
+        self.asked.add(service)
+        request.body_limit = _MOST_BODY
+        request.sink = Transit(self._asking(service, choice, request))
+        return None
+
+    def too_large(self, request: Request) -> Response:
+        error = AwsError("EntityTooLarge", f"A body may have {_MOST_BODY} bytes.", status=413)
+        return self._refuse(None, request, error)
+
+    def malformed(self, reason: str) -> Response:
+        raise NotImplementedError  # what is not HTTP is nobody's in particular: the gateway answers
+
+    def handle(self, exchange: Exchange) -> None:
+        transit = exchange.request.sink
+        assert isinstance(transit, Transit)
+        transit.complete(exchange)
+
+    def _refuse(self, service: str | None, request: Request, error: AwsError) -> Response:
+        return serializer.serialize_error(_route(service, request), error, self._clock.uuid())
+
+    # Asking
+
+    def _asking(
+        self, service: str, choice: Choice, request: Request
+    ) -> Callable[[Transit], Awaitable[Answer | Response]]:
+        async def ask(transit: Transit) -> Answer | Response:
+            body = transit if _has_body(request) else b""
+            try:
+                if choice.mode == EMBEDDED:
+                    return await self._ask_embedded(service, request, body)
+                return await self._ask_upstream(service, choice, request, body)
+            except AwsError as error:
+                return self._refuse(service, request, error)
+
+        return ask
+
+    async def _ask_embedded(self, service: str, request: Request, body: Transit | bytes) -> Answer:
+        headers = [*_passed_on(request), (_ACCOUNT, self._account(request))]
+        try:
+            answer = await send(await self._embedded.origin(), request.method, request.target, headers, body)
+            if any(name.lower() == _FAILURE for name, _value in answer.headers):
+                raise await _failure(service, answer)
+            return answer
+        except Unreachable as error:
+            raise AwsError(
+                _UNREACHABLE,
+                f"The embedded services (moto) answer for '{service}' and cannot be reached: {error}."
+                " What they hold is in memory: when they end it is gone, and the next request starts them anew.",
+                status=503,
+            ) from error
+
+    async def _ask_upstream(self, service: str, choice: Choice, request: Request, body: Transit | bytes) -> Answer:
+        scope = recognition.scope(request)
+        region = (scope.region if scope is not None else None) or self._region
+        url = choice.url.replace("{region}", region)
+        target, headers = request.target, _passed_on(request)
+        if choice.credentials:
+            source = choice.credentials
+            target, headers, body = await self._signer.sign(service, source, url, region, request, headers, body)
+        try:
+            return await send(Origin.of(url), request.method, target, headers, body)
+        except Unreachable as error:
+            raise AwsError(
+                _UNREACHABLE,
+                f"{url} answers for '{service}' (the setting services) and cannot be reached: {error}.",
+                status=502,
+            ) from error
+
+    def _account(self, request: Request) -> str:
+        scope = recognition.scope(request)
+        return self._accounts.account_of(scope.access_key_id) if scope is not None else sigv4.DEFAULT_ACCOUNT
+
+
+async def _failure(service: str, answer: Answer) -> AwsError:
+    """moto itself has failed, or does not know the operation."""
+    try:
+        message = orjson.loads(await answer.whole(_SHORT))["message"]
+    finally:
+        answer.close()
+    if answer.status == 501:
+        return not_built(f"this operation of '{service}', which the embedded services (moto) answer for: {message}")
+    text = f"The embedded services (moto), which answer for '{service}', failed at this request: {message}"
+    return AwsError("InternalFailure", text, status=500)
+
+
+def _has_body(request: Request) -> bool:
+    return "transfer-encoding" in request.headers or (request.headers.get("content-length") or "0").strip("0") != ""
+
+
+def _passed_on(request: Request) -> Headers:
+    return [(name, value) for name, value in request.headers.items() if name not in HOP and name != _ACCOUNT]
+
+
+def _route(service: str | None, request: Request) -> Route | None:
+    """What an error of `service` looks like to whoever asks: any of its operations, in the request's protocol."""
+    if service is None:
+        return None
+    model = models.service(service)
+    protocol = model.protocol
+    if "x-amz-target" in request.headers and models.JSON in model.protocols:
+        protocol = models.JSON
+    elif request.path.startswith("/service/") and models.CBOR in model.protocols:
+        protocol = models.CBOR
+    elif (request.headers.get("content-type") or "").startswith("application/x-www-form-urlencoded"):
+        protocol = next((each for each in model.protocols if each in (models.QUERY, models.EC2)), protocol)
+    return Route(model, model.operation(min(model.operation_names)), protocol)
