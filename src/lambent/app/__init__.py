@@ -7,6 +7,7 @@ import contextlib
 import gc
 from contextlib import AsyncExitStack
 
+from lambent.app.actions import declare
 from lambent.app.credentials import Credentials
 from lambent.app.elsewhere import start_neighbours
 from lambent.app.engine import Engine, start_driver, start_engine
@@ -59,7 +60,7 @@ class App:
         self._config = config
         self._clock = SystemClock()
         self._accounts = Accounts()
-        self._operations = Operations()
+        self.operations = Operations()
         self._closing = AsyncExitStack()  # what has been started, to be stopped in reverse
         self._driver: Driver
 
@@ -83,7 +84,7 @@ class App:
         await self._closing.aclose()
 
     async def _start(self) -> str:
-        config, clock, operations, closing = self._config, self._clock, self._operations, self._closing
+        config, clock, operations, closing = self._config, self._clock, self.operations, self._closing
         state = await open_state(config, clock, closing)
         await start_kms(clock, state, operations, closing)
         variables = Secrets(Client(operations, clock))
@@ -106,6 +107,7 @@ class App:
         neighbours = start_neighbours(config, clock, state, self._accounts, operations, gateway, closing)
         own = (clock, engine.invoker, engine.runtimes, logs, stores.functions, self._driver.name, neighbours)
         Endpoints(*own).mount(gateway)
+        declare(operations)
         endpoint = await self._listen(gateway)
         neighbours.embedded.configure(endpoint=endpoint, native=sorted(operations.services()))
         self._warm(stores, engine)
@@ -123,7 +125,7 @@ class App:
 
     def _control(self, state: State, stores: Stores, engine: Engine, variables: Secrets, orphans: Orphans) -> Functions:
         """Lambda's operations but those that run functions, registered."""
-        config, clock, operations, db = self._config, self._clock, self._operations, state.db
+        config, clock, operations, db = self._config, self._clock, self.operations, state.db
         store, aliases = stores.functions, stores.aliases
         means = (state.blobs, state.trees, orphans, clock, state.signing_key)
         layers = Layers(stores.layers, *means, store.code_size, config.organizations)

@@ -32,8 +32,9 @@ def parse(identifier: str, qualifier: str | None, caller: Caller) -> FunctionNam
     """Resolve `identifier` as `caller` sees it; `qualifier` is the request's own.
 
     Errors as AWS answers them: ResourceNotFoundException for another region, AccessDeniedException (with a null
-    message) for another account, InvalidParameterValueException when two different qualifiers are given. The
-    identifier is expected to have passed the validation of its pattern.
+    message) for another account unless the caller is proven (then the gate decides),
+    InvalidParameterValueException when two different qualifiers are given. The identifier is expected to have passed
+    the validation of its pattern.
     """
     match = _IDENTIFIER.fullmatch(identifier)
     if match is None:
@@ -43,7 +44,7 @@ def parse(identifier: str, qualifier: str | None, caller: Caller) -> FunctionNam
         message = f"Functions from '{region}' are not reachable in this region ('{caller.region}')"
         raise AwsError("ResourceNotFoundException", message, Type="User")
     account = match["account"] or caller.account
-    if account != caller.account:
+    if account != caller.account and not caller.proven:
         raise AwsError("AccessDeniedException", None, status=403)
     derived = match["qualifier"]
     if derived and qualifier and derived != qualifier:

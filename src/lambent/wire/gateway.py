@@ -174,6 +174,10 @@ class Gateway:
         context = Context(
             self._caller(scope), request_id, self._endpoint(request), request.headers.get("x-amzn-trace-id")
         )
+        gate = self._operations.gate
+        if gate.enforces:
+            caller = context.caller
+            await gate.authorize(caller, *self._operations.accesses(route.service.name, name, caller, parameters))
         result = await handler(context, parameters)
         if plan.stream is not None and (events := result.get(plan.stream)) is not None:
             await self._stream(exchange, route, result, events, request_id)

@@ -6,24 +6,16 @@ what it returns. Handlers never see HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lambent.base.clock import Clock
 from lambent.wire import models, validator
-from lambent.wire.errors import not_built
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who calls, taken from the credential scope of the request's signature."""
-
-    account: str  # 12 digits
-    region: str  # "us-east-1"
-    access_key_id: str = ""  # "" when the request is unsigned
-    partition: str = "aws"
-    via: str = ""  # the service that asks in the caller's name: "lambda.amazonaws.com"; never set by a request
+from lambent.wire.callers import Caller as Caller
+from lambent.wire.errors import AwsError, not_built
+from lambent.wire.gate import Access, Gate, Open, Rules
+from lambent.wire.gate import Parameters as Parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +28,6 @@ class Context:
     trace_header: str | None = None  # X-Amzn-Trace-Id as received
 
 
-Parameters = Mapping[str, Any]
 Handler = Callable[[Context, Parameters], Awaitable[Mapping[str, Any]]]
 """(context, input members by their model names) → output members by their model names.
 
@@ -45,7 +36,7 @@ Blobs are bytes, timestamps are aware datetimes, absent members are absent. Rais
 
 
 class Client:
-    """Asks a service from inside this process: validated like a request, without HTTP."""
+    """Asks a service from inside this process: validated and authorised like a request, without HTTP."""
 
     def __init__(self, operations: Operations, clock: Clock) -> None:
         self._operations = operations
@@ -57,14 +48,20 @@ class Client:
         if handler is None:
             raise not_built(f"{service}.{operation}")
         validator.validate(models.service(service).operation(operation), parameters)
+        if self._operations.gate.enforces and not caller.via:  # what a service asks on its own is its own business
+            await self._operations.gate.authorize(
+                caller, *self._operations.accesses(service, operation, caller, parameters)
+            )
         return await handler(Context(caller, self._clock.uuid(), ""), parameters)
 
 
 class Operations:
-    """The table from (service, operation) to the handler that answers."""
+    """The table from (service, operation) to the handler that answers, and what each needs permission for."""
 
     def __init__(self) -> None:
+        self.gate: Gate = Open()
         self._handlers: dict[tuple[str, str], Handler] = {}
+        self._rules: dict[str, Rules] = {}
 
     def register(self, service: str, operation: str, handler: Handler) -> None:
         """Bind `operation` ("CreateFunction") of `service` (botocore's name, "lambda"). Twice is a mistake."""
@@ -83,3 +80,23 @@ class Operations:
     def names(self, service: str) -> list[str]:
         """The operations of `service` that have a handler, sorted."""
         return sorted(name for owner, name in self._handlers if owner == service)
+
+    # What operations need permission for
+
+    def declare(self, service: str, rules: Rules) -> None:
+        """What the operations of `service` need permission for."""
+        self._rules[service] = rules
+
+    def undeclared(self) -> list[str]:
+        """Operations that have a handler and no rule ("lambda.Invoke"), sorted."""
+        return sorted(
+            f"{service}.{name}" for service, name in self._handlers if name not in self._rules.get(service, {})
+        )
+
+    def accesses(self, service: str, operation: str, caller: Caller, parameters: Parameters) -> Iterable[Access]:
+        """What the gate is to be asked. Raises AwsError for an operation without a rule, and what the rule raises."""
+        rule = self._rules.get(service, {}).get(operation)
+        if rule is None:
+            message = f"{service}.{operation} has no rule that says what it needs permission for."
+            raise AwsError("AccessDeniedException", message, status=403)
+        return rule(caller, parameters)
