@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from lambent.services.logs.segments import SUFFIX, Segment
 GONE = ".gone-"  # before the name of a directory whose group was deleted
 _RECORD = "group.json"
 _DAY = 86_400_000  # milliseconds
+_STREAMS = 256  # of a segment: each is remembered while the segment is appended to
 
 
 def directory_of(key: GroupKey) -> str:
@@ -29,13 +30,16 @@ def directory_of(key: GroupKey) -> str:
 class Group:
     """Belongs to the one thread that writes."""
 
+    __slots__ = ("_next", "_streams", "_touched", "_used", "key", "path", "record", "segments")
+
     def __init__(self, path: Path, key: GroupKey, record: GroupRecord) -> None:
         self.path = path
         self.key = key
         self.record = record
         self.segments: list[Segment] = []  # the last one is appended to
-        self.streams: dict[str, Stream] = {}
-        self._deleted: dict[str, int] = {}
+        self._streams: dict[str, Stream] | None = None  # all segments' together, while they are asked for
+        self._used = False  # since the last rest
+        self._touched = False
         self._next = 0  # the lowest number that a new segment may have: they are named by the millisecond they begin in
 
     @classmethod
@@ -56,8 +60,15 @@ class Group:
         paths = sorted(path.glob("*" + SUFFIX), key=lambda one: int(one.stem))
         group.segments = [Segment.load(one) for one in paths]
         group._next = group.segments[-1].number + 1 if paths else 0
-        group._sum_up()
         return group
+
+    @property
+    def streams(self) -> Mapping[str, Stream]:
+        """OSError when an index cannot be read."""
+        self._used = True
+        if self._streams is None:
+            self._streams = self._sum_up()
+        return self._streams
 
     @property
     def size(self) -> int:
@@ -82,24 +93,37 @@ class Group:
 
     def append(self, block: Block, segment_size: int, *, durable: bool = False) -> None:
         """OSError when the disk takes no more."""
-        if not self.segments or self._current.size >= segment_size or block.at - self._current.number > _DAY:
+        if not self.segments or self._is_full(self.segments[-1], segment_size, block.at):
             if self.segments:
-                self._current.seal()
+                self.segments[-1].seal(release=True)
             self._next = max(self._next, block.at)
-            self.segments.append(Segment(self.path / f"{self._next}{SUFFIX}"))
+            self.segments.append(Segment(self.path, self._next))
             self._next += 1
-        self._current.append(block, durable=durable)
-        for name, cut in block.deleted.items():
-            self.streams.pop(name, None)
-            self._deleted[name] = cut
+        current = self.segments[-1]
+        current.append(block, durable=durable)
+        self._touched = True
+        if self._streams is None:
+            return
+        for name in block.deleted:
+            self._streams.pop(name, None)
         for name in (*block.made, *block.lines):
-            known = self._current.streams.get(name)
+            known = current.contents.streams.get(name)
             if known is not None:
-                self.streams.setdefault(name, Stream(known.created)).take(known)
+                self._streams.setdefault(name, Stream(known.created)).take(known)
 
-    @property
-    def _current(self) -> Segment:
-        return self.segments[-1]
+    def _is_full(self, segment: Segment, size: int, now: int) -> bool:
+        streams = segment.contents.streams
+        return segment.size >= size or now - segment.number > _DAY or len(streams) >= _STREAMS
+
+    def rest(self) -> None:
+        """Keep no more in memory than has been used since the last time. OSError when an index cannot be written."""
+        if self.segments and not self._touched:
+            self.segments[-1].seal()
+        if not self._used:
+            self._streams = None
+        self._touched = self._used = False
+        for segment in self.segments:
+            segment.rest()
 
     def expired(self, now: int) -> int:
         """How many of the oldest segments hold nothing that is still to be seen."""
@@ -111,8 +135,8 @@ class Group:
     def drop(self, count: int, now: int) -> None:
         """Remove the oldest segments. Streams that were asked for stay, without events."""
         gone, self.segments = self.segments[:count], self.segments[count:]
-        asked = {name: stream.created for name, stream in self.streams.items() if stream.asked_for}
-        self._sum_up()
+        asked = {name: stream.created for name, stream in self._sum_up(gone).items() if stream.asked_for}
+        self._streams = None
         if lost := {name: created for name, created in asked.items() if name not in self.streams}:
             self.append(Block(now, made=lost), 1 << 62)
         for segment in gone:
@@ -135,16 +159,19 @@ class Group:
         stretches = [
             (segment.path, stretch.start, stretch.end, stretch.first, stretch.last, stretch.sequence)
             for segment in self.segments
-            for stretch in segment.stretches
+            for stretch in segment.contents.stretches
             if stretch.first <= stretch.last and (chosen is None or not chosen.isdisjoint(stretch.streams))
         ]
-        return Source(stretches, chosen, dict(self._deleted), self.horizon(now))
-
-    def _sum_up(self) -> None:
-        self.streams, self._deleted = {}, {}
+        deleted: dict[str, int] = {}
         for segment in self.segments:
-            for name, cut in segment.deleted.items():
-                self.streams.pop(name, None)
-                self._deleted[name] = cut
-            for name, stream in segment.streams.items():
-                self.streams.setdefault(name, Stream(stream.created)).take(stream)
+            deleted |= segment.contents.deleted
+        return Source(stretches, chosen, deleted, self.horizon(now))
+
+    def _sum_up(self, before: Iterable[Segment] = ()) -> dict[str, Stream]:
+        streams: dict[str, Stream] = {}
+        for segment in (*before, *self.segments):
+            for name in segment.contents.deleted:
+                streams.pop(name, None)
+            for name, stream in segment.contents.streams.items():
+                streams.setdefault(name, Stream(stream.created)).take(stream)
+        return streams

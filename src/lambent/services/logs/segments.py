@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import orjson
 
-from lambent.base.files import write_all, write_durably
+from lambent.base.files import write_all
 from lambent.services.logs.blocks import Block, decode
 from lambent.services.logs.records import Event, Stream
 
@@ -32,32 +31,56 @@ class Stretch:
     streams: set[str]
 
 
-class Segment:
-    """Appended to while it is the group's newest, then read until it is removed."""
+@dataclass(slots=True)
+class Contents:
+    """What can be asked of a segment without reading its events."""
 
-    def __init__(self, path: Path) -> None:
-        """A new segment; the file is made by the first append. `path` ends in SUFFIX, its stem is its number."""
-        self.path = path
+    stretches: list[Stretch] = field(default_factory=list)
+    streams: dict[str, Stream] = field(default_factory=dict)
+    deleted: dict[str, int] = field(default_factory=dict)  # stream → the last sequence that went with it
+
+
+class Segment:
+    """Appended to while it is the group's newest, then read until it is removed.
+
+    Its contents are in memory while they are used; when it is sealed, they lie in its index too.
+    """
+
+    __slots__ = ("_contents", "_directory", "_sealed", "_used", "last", "number", "sequence", "size")
+
+    def __init__(self, directory: Path, number: int) -> None:
+        """A new segment; the file is made by the first append."""
+        self._directory = directory  # the group's
+        self.number = number
         self.size = 0
-        self.stretches: list[Stretch] = []
-        self.streams: dict[str, Stream] = {}
-        self.deleted: dict[str, int] = {}
         self.last = 0  # the newest timestamp, of events and of the blocks themselves
         self.sequence = 0
+        self._contents: Contents | None = Contents()
         self._sealed = False
+        self._used = True
 
     @property
-    def number(self) -> int:
-        return int(self.path.stem)
+    def path(self) -> Path:
+        return self._directory / f"{self.number}{SUFFIX}"
+
+    @property
+    def contents(self) -> Contents:
+        """OSError when they are neither in memory nor on disk."""
+        self._used = True
+        if self._contents is None:
+            self._contents = self._read_contents()
+        return self._contents
 
     @classmethod
     def load(cls, path: Path) -> Segment:
         """One that an earlier server left. Without an index it is read whole, and a torn end is cut off."""
-        segment = cls(path)
+        segment = cls(path.parent, int(path.stem))
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            segment._read_index(orjson.loads(path.with_suffix(_INDEX).read_bytes()))
-            return segment
-        segment = cls(path)
+            index = orjson.loads(path.with_suffix(_INDEX).read_bytes())
+            if index["size"] == path.stat().st_size:
+                segment.size, segment.last, segment.sequence = index["size"], index["last"], index["sequence"]
+                segment._contents, segment._sealed = None, True
+                return segment
         data = path.read_bytes()
         for end, block in decode(data):
             segment._note(block, end)
@@ -68,6 +91,7 @@ class Segment:
     def append(self, block: Block, *, durable: bool) -> None:
         """OSError, and then nothing was added."""
         data = block.encode()
+        _contents = self.contents  # as they are before: an index tells of the file that it was written for
         with open(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb", buffering=0) as file:
             file.seek(self.size)
             try:
@@ -80,20 +104,34 @@ class Segment:
         self._sealed = False
         self._note(block, self.size + len(data))
 
-    def seal(self) -> None:
-        """Nothing will be appended: write the index that spares the next start from reading it."""
+    def seal(self, *, release: bool = False) -> None:
+        """Write the index, which spares the next start from reading the segment and this one from remembering it.
+
+        Not synced: one that a power cut has damaged is noticed, and the segment is read.
+        """
         if self._sealed or not self.size:
             return
+        contents = self.contents
         index = {
             "size": self.size,
             "last": self.last,
             "sequence": self.sequence,
-            "deleted": self.deleted,
-            "streams": {name: asdict(stream) for name, stream in self.streams.items()},
-            "stretches": [{**asdict(stretch), "streams": sorted(stretch.streams)} for stretch in self.stretches],
+            "deleted": contents.deleted,
+            "streams": {name: asdict(stream) for name, stream in contents.streams.items()},
+            "stretches": [{**asdict(stretch), "streams": sorted(stretch.streams)} for stretch in contents.stretches],
         }
-        write_durably(self.path.with_suffix(_INDEX), orjson.dumps(index))
+        path = self.path.with_suffix(_INDEX)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(orjson.dumps(index))
         self._sealed = True
+        if release:
+            self._contents = None
+
+    def rest(self) -> None:
+        """Let go of contents that are on disk too and have not been used since the last time."""
+        if self._sealed and not self._used:
+            self._contents = None
+        self._used = False
 
     def remove(self) -> None:
         for path in (self.path.with_suffix(_INDEX), self.path):
@@ -101,9 +139,10 @@ class Segment:
                 path.unlink()
 
     def _note(self, block: Block, end: int) -> None:
+        contents = self.contents
         stamps = [line[0] for lines in block.lines.values() for line in lines]
         sequence = max((lines[-1][1] for lines in block.lines.values() if lines), default=0)
-        stretch = self._stretch(end - self.size)
+        stretch = self._stretch(contents.stretches, end - self.size)
         if stamps:
             stretch.first, stretch.last = min(stretch.first, min(stamps)), max(stretch.last, max(stamps))
         stretch.end = self.size = end
@@ -112,35 +151,41 @@ class Segment:
         self.last = max(self.last, block.at, *stamps)
         self.sequence = max(self.sequence, sequence, *block.deleted.values(), 0)
         for name, cut in block.deleted.items():
-            self.streams.pop(name, None)
-            self.deleted[name] = cut
+            contents.streams.pop(name, None)
+            contents.deleted[name] = cut
         for name, created in block.made.items():
-            self._know(name, Stream(created, asked_for=True))
+            _know(contents.streams, name, Stream(created, asked_for=True))
         for name, lines in block.lines.items():
             times = [line[0] for line in lines]
             if times:
-                self._know(name, Stream(block.at, min(times), max(times), block.at))
+                _know(contents.streams, name, Stream(block.at, min(times), max(times), block.at))
 
-    def _know(self, name: str, stream: Stream) -> None:
-        if name in self.streams:
-            self.streams[name].take(stream)
-        else:
-            self.streams[name] = stream
-
-    def _stretch(self, length: int) -> Stretch:
+    def _stretch(self, stretches: list[Stretch], length: int) -> Stretch:
         """The one that the next `length` bytes belong to."""
-        if not self.stretches or self.stretches[-1].end - self.stretches[-1].start + length > _STRETCH:
-            self.stretches.append(Stretch(self.size, self.size, 1 << 62, 0, 0, set()))
-        return self.stretches[-1]
+        if not stretches or stretches[-1].end - stretches[-1].start + length > _STRETCH:
+            stretches.append(Stretch(self.size, self.size, 1 << 62, 0, 0, set()))
+        return stretches[-1]
 
-    def _read_index(self, index: dict[str, Any]) -> None:
-        if index["size"] != self.path.stat().st_size:
-            raise ValueError("the index is of another file")
-        self.size, self.last, self.sequence = index["size"], index["last"], index["sequence"]
-        self.deleted = index["deleted"]
-        self.streams = {name: Stream(**stream) for name, stream in index["streams"].items()}
-        self.stretches = [Stretch(**{**stretch, "streams": set(stretch["streams"])}) for stretch in index["stretches"]]
-        self._sealed = True
+    def _read_contents(self) -> Contents:
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            index = orjson.loads(self.path.with_suffix(_INDEX).read_bytes())
+            if index["size"] == self.size:
+                return Contents(
+                    [Stretch(**{**stretch, "streams": set(stretch["streams"])}) for stretch in index["stretches"]],
+                    {name: Stream(**stream) for name, stream in index["streams"].items()},
+                    index["deleted"],
+                )
+        again = Segment(self._directory, self.number)
+        for end, block in decode(self.path.read_bytes()):
+            again._note(block, end)
+        return again.contents
+
+
+def _know(streams: dict[str, Stream], name: str, stream: Stream) -> None:
+    if name in streams:
+        streams[name].take(stream)
+    else:
+        streams[name] = stream
 
 
 def read(path: Path, start: int, end: int) -> Iterator[Event]:

@@ -87,6 +87,12 @@ class Shelf:
             if count := group.expired(now):
                 self._drop(group, count, now)
 
+    def rest(self) -> None:
+        """Let go of what is on disk and nobody uses: memory does not grow with groups and streams."""
+        for group in self.groups.values():
+            with contextlib.suppress(OSError):  # no room for an index: it stays in memory
+                group.rest()
+
     def streams(self, key: GroupKey, names: Iterable[str] | None, prefix: str | None) -> list[str] | None:
         """Which streams are meant; None: all."""
         if names is not None:

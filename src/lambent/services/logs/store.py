@@ -160,8 +160,9 @@ class LogStore:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
             try:
                 await self.run(lambda shelf: shelf.expire(self.now))
+                await self.run(Shelf.rest)
             except OSError:
-                _log.exception("removing expired logs failed")
+                _log.exception("tidying the logs up failed")
 
 
 def _later(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,51 @@ def test_an_index_that_is_older_than_its_file_or_spoilt_is_not_believed(tmp_path
     index.write_text("{}")
     assert messages(shelf_at(tmp_path)) == ["a", "b"]
     assert shelf_at(tmp_path).groups[KEY].sequence == 5
+
+
+def state(shelf: Shelf) -> tuple[object, ...]:
+    group = shelf.groups[KEY]
+    return messages(shelf), {name: asdict(stream) for name, stream in group.streams.items()}, group.size
+
+
+@given(st.lists(st.sampled_from(("print", "make", "delete", "rest", "restart", "spoil")), max_size=25))
+def test_what_rests_is_as_if_it_had_been_kept_in_memory(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[str]
+) -> None:
+    """The same steps on two shelves, one of which never rests, restarts or finds its indexes damaged."""
+    places = [tmp_path_factory.mktemp("shelf") for _ in range(2)]
+    shelves = [shelf_at(place) for place in places]
+    for number, step in enumerate(["print", *steps]):
+        name, at = f"s{number % 3}", NOW + number * DAY // 3
+        for place, shelf in enumerate(shelves):
+            if step == "print":
+                shelf.write({KEY: lines("a", "b", at=at, first=number * 10, stream=name)}, at)
+            elif step == "make":
+                shelf.append(shelf.groups[KEY], Block(at, made={name: at}))
+            elif step == "delete":
+                shelf.append(shelf.groups[KEY], Block(at, deleted={name: number * 10}))
+            elif step == "rest" and place:
+                for _ in range(3):
+                    shelf.rest()
+            elif step == "spoil" and place:
+                for path in files(places[1], ".index"):
+                    path.write_bytes(path.read_bytes()[:-7])
+            elif step == "restart" and place:
+                shelf.close()
+                shelves[1] = shelf_at(places[1])
+        assert state(shelves[1]) == state(shelves[0])
+
+
+def test_streams_by_the_thousand_are_not_all_remembered(tmp_path: Path) -> None:
+    shelf = shelf_at(tmp_path)
+    for number in range(1000):
+        shelf.write({KEY: lines("a", first=number, stream=f"s{number}")}, NOW)
+    *older, newest = shelf.groups[KEY].segments
+    assert [segment._contents for segment in older] == [None] * 3
+    for _ in range(3):  # touched, then sealed, then let go
+        shelf.rest()
+    assert newest._contents is None
+    assert len(shelf.groups[KEY].streams) == 1000
 
 
 def test_the_bound_is_kept_and_the_largest_group_pays(tmp_path: Path) -> None:
