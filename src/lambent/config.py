@@ -19,6 +19,7 @@ from typing import Any
 
 ISOLATIONS = ("auto", "namespaces", "oci", "gvisor", "process")
 AUTHS = ("off", "iam")
+SWITCHES = ("on", "off")
 TMPS = ("auto", "disk", "memory")
 SERVICE_MODES = ("native", "embedded", "none")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -47,6 +48,7 @@ class Config:
     snap_start_spares: int = 1  # initialised environments of each version with SnapStart that wait to be restored
     stems: int = 2  # sandboxes of each runtime that wait ready
     tmp: str = "auto"  # one of TMPS
+    function_endpoint: str = "on"  # or "off": whether functions reach this server's AWS API
     log_level: str = "info"  # one of LOG_LEVELS
     logs_size: int = 1024  # MiB that what functions print may take on disk, all log groups together
     region: str = "us-east-1"  # of requests that name none
@@ -54,6 +56,11 @@ class Config:
     organizations: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the accounts of each organisation
     file_systems: Mapping[str, Path] = field(default_factory=dict)  # directories by the ARNs of access points
     services: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # where each AWS service is: `_services`
+
+    @property
+    def has_doors(self) -> bool:
+        """Whether functions reach this server's AWS API."""
+        return self.function_endpoint == "on"
 
     @property
     def runtimes(self) -> Path:
@@ -191,6 +198,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "snap_start_spares": _whole(0, 100),
     "stems": _whole(0, 100),
     "tmp": _choice(*TMPS),
+    "function_endpoint": _choice(*SWITCHES),
     "log_level": _choice(*LOG_LEVELS),
     "logs_size": _whole(1, 1 << 30),
     "region": _region,

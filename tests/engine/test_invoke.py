@@ -321,6 +321,7 @@ def test_the_environment_is_awss(lambda_client: Any, name: str) -> None:
     assert found == {
         "MINE": "value",
         "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
         "AWS_EXECUTION_ENV": "AWS_Lambda_python3.11",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
         "AWS_LAMBDA_FUNCTION_NAME": name,

@@ -37,6 +37,7 @@ from lambent.control.plaintext import seal_what_is_readable
 from lambent.control.secrets import Revealing, Secrets
 from lambent.control.versions import Versions
 from lambent.endpoints import Endpoints
+from lambent.engine.doors import Doors
 from lambent.engine.operations import Invocations
 from lambent.engine.runtimes import Missing
 from lambent.engine.sandbox import Driver, SandboxError
@@ -44,6 +45,7 @@ from lambent.services.kms.root import RootKeyError
 from lambent.sources.delivery import Delivery
 from lambent.sources.event_queue import EventQueue
 from lambent.wire import models
+from lambent.wire.doorway import Doorway
 from lambent.wire.gateway import Gateway
 from lambent.wire.operations import Client, Operations
 from lambent.wire.sigv4 import Accounts
@@ -93,7 +95,10 @@ class App:
         logs = await start_logs(config, clock, state, operations, closing)
         self._driver = await start_driver(config, state, closing)
         credentials = Credentials(self._accounts)
-        engine = await start_engine(config, clock, state, stores, self._driver, logs, variables, credentials, closing)
+        doors = Doors() if config.has_doors else None
+        engine = await start_engine(
+            config, clock, state, stores, self._driver, logs, variables, credentials, doors, closing
+        )
         orphans = await self._start_orphans(state, stores, engine)
         functions = self._control(state, stores, engine, variables, orphans)
         await self._start_work(state, stores, engine)
@@ -110,6 +115,8 @@ class App:
         declare(operations)
         endpoint = await self._listen(gateway)
         neighbours.embedded.configure(endpoint=endpoint, native=sorted(operations.services()))
+        if doors is not None:
+            doors.lead_to(Doorway(gateway, open_to_all=[PREFIX]), endpoint)
         self._warm(stores, engine)
         return endpoint
 

@@ -14,6 +14,7 @@ from lambent.control.concurrency_store import PROVISION
 from lambent.control.records import FunctionKey
 from lambent.control.secrets import Secrets
 from lambent.control.store import PREPARE
+from lambent.engine.doors import Doors
 from lambent.engine.drivers.namespaces import NamespaceDriver
 from lambent.engine.drivers.oci import Engine as OciEngine
 from lambent.engine.drivers.oci import OciDriver
@@ -55,10 +56,15 @@ def _driver(config: Config, state: State) -> Driver:
             return ProcessDriver(*places)
         case "oci" | "gvisor":
             engine = OciEngine.find(config.isolation, config.oci_runtime)
-            return OciDriver(*places, tag=state.tag, engine=engine, tmp=config.tmp)
+            return OciDriver(*places, tag=state.tag, engine=engine, tmp=config.tmp, door=config.has_doors)
         case _:
             return NamespaceDriver(
-                *places, tag=state.tag, stems=config.stems, tmp=config.tmp, file_systems=config.file_systems
+                *places,
+                tag=state.tag,
+                stems=config.stems,
+                tmp=config.tmp,
+                file_systems=config.file_systems,
+                door=config.has_doors,
             )
 
 
@@ -71,9 +77,13 @@ async def start_engine(
     logs: Logs,
     variables: Secrets,
     credentials: Credentials,
+    doors: Doors | None,
     closing: AsyncExitStack,
 ) -> Engine:
-    """Everything between the driver and the operations, the handlers of the control plane's jobs bound."""
+    """Everything between the driver and the operations, the handlers of the control plane's jobs bound.
+
+    `doors` lead functions to this server's AWS API; None: they find none.
+    """
     runtimes = Runtimes(config.runtimes, config.install_command)
     invoker = Invoker(
         driver,
@@ -87,6 +97,7 @@ async def start_engine(
         leases=Leases(stores.concurrency),
         spares=config.snap_start_spares,
         revoke=credentials.revoke,
+        doors=doors,
     )
     await invoker.start()
     closing.push_async_callback(invoker.stop)

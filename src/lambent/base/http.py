@@ -38,10 +38,14 @@ class HttpServer:
         *,
         max_header_bytes: int = 65_536,
         max_connections: int | None = None,
+        max_held: int | None = None,
         idle_timeout: float | None = None,
         gathers_answers: bool = False,
     ) -> None:
         """Connections beyond `max_connections` are cut: each may hold a whole body in memory.
+
+        `max_held`: bytes of bodies that all connections together may hold until they are answered. A request whose
+        body would be more is answered 503, which clients try again.
 
         `idle_timeout`: seconds without a byte, one to two times as many, after which a connection is closed while
         the client is to send something. Requests that wait for their answer are never touched.
@@ -54,6 +58,8 @@ class HttpServer:
         self.gathers_answers = gathers_answers
         self.stopping = False
         self.max_connections = max_connections
+        self.max_held = max_held
+        self.held = 0
         self._idle_timeout = idle_timeout
         self._connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []

@@ -33,6 +33,7 @@ _CLOSE = "Connection: close\r\n"
 _KEEP = "Connection: keep-alive\r\n"
 _CHUNKS = "Transfer-Encoding: chunked\r\n"
 _HEADERS_TOO_LARGE = plain(431, "The headers of the request are too large.")
+_BUSY = plain(503, "The bodies of other requests are in the way. Try again.")
 _FAILED = plain(500, "Internal server error.")
 
 
@@ -41,6 +42,8 @@ class Listener(Protocol):
 
     app: Application
     gathers_answers: bool
+    held: int
+    max_held: int | None
     max_header_bytes: int
     stopping: bool
 
@@ -62,6 +65,7 @@ class Connection(asyncio.Protocol):
         "_expecting",
         "_gathered",
         "_headed",
+        "_held",
         "_intake",
         "_keep_alive",
         "_limit",
@@ -100,6 +104,7 @@ class Connection(asyncio.Protocol):
         self._run = 0  # bytes of its head, or of a chunked body's framing since content came last
         self._intake = Intake()
         self._limit = 0
+        self._held = 0  # bytes that count as held by the server, for a body
         self._keep_alive = True
         self._connection_line = ""
         self._expecting = False  # 100 Continue
@@ -132,6 +137,7 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         exchange, self._current = self._current, None
         stream, self._stream = self._stream, None
+        self._let_go()
         self._listener.lost(self)
         self._intake.drop()
         if exchange is not None:
@@ -273,12 +279,31 @@ class Connection(asyncio.Protocol):
         if self._remaining > self._limit:
             self._refuse_too_large()
             return False
+        if self._remaining and request.sink is None and not self._may_hold():
+            self._refuse(_BUSY)
+            return False
         if self._remaining and b"expect" in first:
             expected = (headers.get("expect") or "").lower() == "100-continue"
             self._expecting = expected and self._parser.get_http_version() == "1.1"
         if request.sink is not None:
             self._intake.divert(request.sink, self)
         return True
+
+    def _may_hold(self) -> bool:
+        """Whether the server has room for the body; if so, it counts until the request has its answer."""
+        listener = self._listener
+        if listener.max_held is None:
+            return True
+        size = self._limit if self._remaining < 0 else self._remaining
+        if listener.held + size > listener.max_held:
+            return False
+        self._held = size
+        listener.held += size
+        return True
+
+    def _let_go(self) -> None:
+        self._listener.held -= self._held
+        self._held = 0
 
     def _misframed(self, coding: bytes | None, length: bytes | None) -> str | None:
         """Why the body cannot be told from what follows it, beyond what the parser refuses itself."""
@@ -327,6 +352,7 @@ class Connection(asyncio.Protocol):
     def answer(self, request: Request, response: Response) -> None:
         """Write the answer of the current exchange and go on with the next request."""
         self._current = None
+        self._let_go()
         closing = not self._keep_alive or self._listener.stopping
         self._write(request.method, response, _CLOSE if closing else self._connection_line)
         if closing:
@@ -360,6 +386,7 @@ class Connection(asyncio.Protocol):
     def end_stream(self) -> None:
         """The streamed answer is complete: go on with the next request."""
         self._stream = self._current = None
+        self._let_go()
         if not self._keep_alive or self._listener.stopping:
             self.close()
         elif not self._parsing:

@@ -19,9 +19,10 @@ def assignment_of(
     credentials: Mapping[str, str],
     initialization: str,
     own: Mapping[str, str] | None = None,
+    endpoint: str | None = None,
 ) -> Assignment:
-    """`own` are the function's own environment variables."""
-    variables = environment(function, runtime, log_stream, credentials, initialization, own)
+    """`own` are the function's own environment variables; `endpoint` is where it reaches this server's AWS API."""
+    variables = environment(function, runtime, log_stream, credentials, initialization, own, endpoint)
     image = function.image
     command = runtime.fresh_start(variables)
     trees, directory = tuple(map(str, runtime.layers)), "/var/task" if runtime.layers else None

@@ -11,6 +11,7 @@ from lambent.base.http import HttpServer, Sink
 from lambent.control.records import Function
 from lambent.engine.assignments import assignment_of, subject_of
 from lambent.engine.container_credentials import ContainerCredentials
+from lambent.engine.doors import Door, Doors
 from lambent.engine.extensions import Registry
 from lambent.engine.extensions_api import ExtensionsApi, invoke_event
 from lambent.engine.failures import (
@@ -34,6 +35,7 @@ from lambent.engine.shutdown import FAILURE, SPINDOWN, TIMEOUT
 from lambent.engine.states import TRANSITIONS, State
 from lambent.engine.telemetry import Telemetry
 from lambent.engine.telemetry_buffer import Allowance
+from lambent.engine.variables import ENDPOINT
 
 AHEAD_SECONDS = 130.0  # the cap of an init phase before any invocation; a longer function timeout counts
 RUNTIME_CONNECTIONS = 8  # of one runtime; clients use one or two, and each can hold tens of megabytes of the server
@@ -69,11 +71,13 @@ class Environment:
         allowance: Allowance | None = None,
         initialization: str = "on-demand",
         renew: Callable[[], Mapping[str, str]] | None = None,
+        doors: Doors | None = None,
     ) -> None:
         """`variables` are the function's own; `changed` is called on the loop after every change of state.
 
         `allowance` bounds the telemetry that all environments of a server hold back together. `initialization` is
         what AWS_LAMBDA_INITIALIZATION_TYPE says. `renew` gives fresh credentials to an environment that is restored.
+        `doors` lead to this server's AWS API; without them the function finds no endpoint.
         """
         self.function = function
         self.runtime = runtime
@@ -88,6 +92,8 @@ class Environment:
         self._changed = changed
         self._initialization = initialization
         self._container_credentials = ContainerCredentials(clock, credentials, renew or (lambda: credentials))
+        self._doors = doors
+        self._door: Door | None = None
         self._go_on: Callable[[], None] | None = None
         self._restore: RestorePhase | None = None
         self._loop = asyncio.get_running_loop()
@@ -152,14 +158,22 @@ class Environment:
         None when they did, else how it failed. A failed environment is STALE.
         """
         await self._api.start_on(self._sandbox.listener)
+        endpoint = None if self._doors is None else await self._open_door(self._doors)
         snapshot = self._initialization == SNAP_START
         credentials = self._container_credentials.variables if snapshot else self._credentials
         assignment = assignment_of(
-            self.function, self.runtime, self.log_stream, credentials, self._initialization, self._variables
+            self.function, self.runtime, self.log_stream, credentials, self._initialization, self._variables, endpoint
         )
         ahead = self._initialization != "on-demand"  # nobody waits for it
         seconds = max(AHEAD_SECONDS, self.function.timeout) if ahead else INIT_SECONDS
         return await self._initialise("init", seconds, lambda: self._sandbox.assign(assignment))
+
+    async def _open_door(self, doors: Doors) -> str:
+        """Where the function reaches the AWS API."""
+        if self._sandbox.door is None:
+            return await doors.url()
+        self._door = doors.door(self._sandbox.door)
+        return ENDPOINT
 
     async def restart(self, seconds: float) -> Outcome | None:
         """Run the init phase again in the same sandbox; `seconds` bounds it, as it now counts as invoke time."""
@@ -476,6 +490,8 @@ class Environment:
         if self.extensions.members and self.state in (State.IDLE, State.FINISHING):
             await self._shut_down(SPINDOWN)
         self._enter(State.DEAD)
+        if self._door is not None:
+            await self._door.close()
         await self._api.stop(0)
         await self._processes.destroy()
 

@@ -15,6 +15,7 @@ from lambent.base import memory
 from lambent.base.clock import Clock
 from lambent.control.records import Function, FunctionKey
 from lambent.engine import eviction
+from lambent.engine.doors import Doors
 from lambent.engine.environment import Environment
 from lambent.engine.failures import platform_error, timed_out
 from lambent.engine.fleet import Fleet, Slot, Standing, identity
@@ -64,16 +65,18 @@ class Invoker:
         variables: Variables | None = None,
         leases: Leases | None = None,
         revoke: Callable[[Mapping[str, str]], None] = lambda credentials: None,
+        doors: Doors | None = None,
         read_memory: Callable[[], memory.Reading] = memory.read,
     ) -> None:
         """At most `budget` environments exist at once; one that is idle for `idle_seconds` ends.
 
         `spares` initialised environments of each version with SnapStart wait to be restored.
         `credentials` gives each its keys, which are given to `revoke` when it has ended.
+        `doors` lead functions to this server's AWS API.
         `variables` opens a function's own environment variables whenever an environment starts.
         """
         self._clock = clock
-        self._maker = Maker(driver, runtimes, clock, logs, credentials, variables or no_variables, revoke)
+        self._maker = Maker(driver, runtimes, clock, logs, credentials, variables or no_variables, revoke, doors)
         self._budget = budget
         self._idle_seconds = idle_seconds
         self._leases = leases or Leases()

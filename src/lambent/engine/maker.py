@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from lambent.base.clock import Clock
 from lambent.control.records import Function
+from lambent.engine.doors import Doors
 from lambent.engine.environment import Changed, Environment
 from lambent.engine.logs import Logs
 from lambent.engine.runtimes import Missing, Runtime, Runtimes
@@ -35,8 +36,12 @@ class Maker:
         credentials: Credentials,
         variables: Variables,
         revoke: Callable[[Mapping[str, str]], None],
+        doors: Doors | None,
     ) -> None:
-        """`credentials` gives each environment its keys, which are given to `revoke` when it has ended."""
+        """`credentials` gives each environment its keys, which are given to `revoke` when it has ended.
+
+        `doors` lead functions to this server's AWS API.
+        """
         self._driver = driver
         self._runtimes = runtimes
         self._clock = clock
@@ -44,6 +49,7 @@ class Maker:
         self._credentials = credentials
         self._variables = variables
         self._revoke = revoke
+        self._doors = doors
         self._found: dict[str, Runtime] = {}
         self._telemetry = Allowance(KEPT_ALL)
 
@@ -84,6 +90,7 @@ class Maker:
             renew=issue,
             changed=told,
             allowance=self._telemetry,
+            doors=self._doors,
         )
 
     async def _runtime(self, name: str) -> Runtime:

@@ -73,6 +73,10 @@ class Sandbox(Protocol):
     id: str
     listener: socket.socket
     """Accepts the runtime's connections to the Runtime API: only this sandbox can reach it."""
+    door: socket.socket | None
+    """Accepts the function's connections to the AWS API, at `variables.ENDPOINT` of this sandbox and nowhere else.
+
+    None where there is no such socket: the function can reach the server's own endpoint, or nothing."""
     log_fd: int
     """Non-blocking read end of what the runtime writes to standard output and error."""
 

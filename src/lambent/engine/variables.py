@@ -9,6 +9,8 @@ from lambent.engine.runtimes import Runtime
 
 RUNTIME_API_PORT = 9001
 RUNTIME_API = f"127.0.0.1:{RUNTIME_API_PORT}"
+ENDPOINT_PORT = 4566
+ENDPOINT = f"http://127.0.0.1:{ENDPOINT_PORT}"  # an address and no name: SDKs then put buckets into the path
 
 
 def environment(
@@ -18,8 +20,11 @@ def environment(
     credentials: Mapping[str, str],
     initialization: str = "on-demand",
     own: Mapping[str, str] | None = None,
+    endpoint: str | None = None,
 ) -> dict[str, str]:
     """All variables of an environment. The function's `own` come first: the platform's win over them.
+
+    `endpoint` is where the function reaches this server's AWS API; what AWS does not set, so the function's own wins.
 
     Source: the recorded environments of initialised functions, and the precedence of the runtime interface emulator
     (customer < platform-unreserved < credentials < runtime < platform).
@@ -30,6 +35,8 @@ def environment(
         "_AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129",
         "_AWS_XRAY_DAEMON_PORT": "2000",
     }
+    if endpoint is not None:
+        variables["AWS_ENDPOINT_URL"] = endpoint
     variables |= runtime.variables
     if function.image is not None:
         variables |= function.image.environment

@@ -94,6 +94,12 @@ class Gateway:
         """Answer the paths below `prefix` (of `_OWN_PREFIXES`, or `_OWN_PATH`) by `handler`."""
         self._own.append((prefix, handler))
 
+    @staticmethod
+    def is_own(request: Request) -> bool:
+        """Whether the request is for a page of this server's own rather than for AWS's API."""
+        path = request.path
+        return path.startswith(_OWN_PREFIXES) or (path == _OWN_PATH and not _is_signed(request))
+
     def host(self, guest: Guest) -> None:
         """Hand the requests that `guest` claims over to it."""
         self._guests.append(guest)
@@ -139,7 +145,7 @@ class Gateway:
 
     async def _answer(self, exchange: Exchange) -> None:
         request = exchange.request
-        if request.path.startswith(_OWN_PREFIXES) or (request.path == _OWN_PATH and not _is_signed(request)):
+        if self.is_own(request):
             exchange.respond(await self._answer_own(request))
             return
         request_id = self._clock.uuid()

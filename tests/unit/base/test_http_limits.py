@@ -209,6 +209,28 @@ def test_connections_beyond_the_limit_are_cut(stage: Stage) -> None:
     assert stage.connect(server).exchange(GET)[0] == second.exchange(GET)[0] == 200
 
 
+def test_bodies_are_held_only_up_to_a_limit(stage: Stage) -> None:
+    app = App(park=True, limit=1000)
+    server = stage.serve(app, max_held=1500)
+    first, second, third = (stage.connect(server) for _ in range(3))
+    first.send(post(b"x" * 1000))
+    waiting = app.take()
+    assert second.exchange(post(b"x" * 600))[0] == 503
+    third.send(post(b"x" * 500))
+    stage.loop.call(app.take().respond, Response(200))
+    assert third.response()[0] == 200
+    fourth = stage.connect(server)
+    fourth.send(post(b"x" * 400)[:-1])  # what is not there yet counts
+    stage.loop.settle()
+    assert stage.connect(server).exchange(post(b"x" * 200))[0] == 503
+    assert stage.connect(server).exchange(chunked([b"x"]))[0] == 503, "as much as it may become"
+    fourth.sock.close()
+    stage.loop.call(waiting.respond, Response(200))
+    assert first.response()[0] == 200
+    stage.loop.settle()
+    assert stage.loop.call(lambda: server.held) == 0
+
+
 # Smuggling
 
 TE = b"Transfer-Encoding: chunked\r\n"

@@ -30,6 +30,7 @@ def test_every_setting_is_an_option(monkeypatch):
         "idle_timeout": "3",
         "stems": "4",
         "tmp": "memory",
+        "function_endpoint": "off",
         "log_level": "debug",
         "logs_size": "64",
         "region": "eu-west-1",

@@ -99,6 +99,7 @@ class ScriptedSandbox:
         self.id = f"scripted-{next(_numbers)}"
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
+        self.door: socket.socket | None = None
         self.port = self.listener.getsockname()[1]
         self.log_fd, self.output = os.pipe()
         os.set_blocking(self.log_fd, False)

@@ -64,6 +64,7 @@ class NamespaceSandbox:
         self.slot = slot
         self.id = f"{slot}-{os.urandom(4).hex()}"
         self.listener: socket.socket
+        self.door: socket.socket | None = None
         self.log_fd = -1
         self._group: cgroups.Group = cgroups.NoGroup()
         self._channel: socket.socket | None = None
@@ -101,14 +102,20 @@ class NamespaceSandbox:
             if (freezer := self._group.freezer_fd()) is not None:
                 files.append(("freezer", freezer))
             files += [("group", fd) for fd in self._entrances]
-            self._pid, self._pidfd, self.listener = await self._zygote.spawn(root.spawn_plan(self.slot), files)
-            self.listener.setblocking(False)
+            self._pid, self._pidfd, listeners = await self._zygote.spawn(root.spawn_plan(self.slot), files)
+            self._listen(listeners)
         finally:
             theirs.close()
             os.close(writer)
             self._drop_tmp()
             self._close_entrances()
         await self._fenced
+
+    def _listen(self, listeners: Sequence[socket.socket]) -> None:
+        """Take the sockets of `root.listeners`."""
+        for listener in listeners:
+            listener.setblocking(False)
+        self.listener, self.door = listeners[0], listeners[1] if len(listeners) > 1 else None
 
     def _open_channel(self) -> socket.socket:
         """Our end of a new way to an init becomes `_channel`; returns the other."""
@@ -363,6 +370,8 @@ class NamespaceSandbox:
             self.log_fd = -1
         if hasattr(self, "listener"):
             self.listener.close()
+        if self.door is not None:
+            self.door.close()
         self._drop_tmp()
         if pidfd >= 0:
             await _ended(pidfd)

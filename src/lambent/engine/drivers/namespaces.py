@@ -36,17 +36,19 @@ class NamespaceDriver:
         tmp: str = "auto",
         own_client: bool = True,
         file_systems: Mapping[str, Path] | None = None,
+        door: bool = True,
     ) -> None:
         """`directory` is ours to use; `trees` holds the unpacked code; `tag` tells servers of one machine apart.
 
         `stems` sandboxes of each runtime wait ready. `tmp` is "disk", "memory", or "auto" for disk where it can be.
         `own_client` False runs AWS's C extension in the Python runtime client where it fits. `file_systems` are the
-        directories that stand for access points, by ARN.
+        directories that stand for access points, by ARN. With a `door` a sandbox can reach this server's AWS API.
         """
         self._directory = directory
         self._trees = trees
         self._stems_per_runtime = stems
         self._own_client = own_client
+        self._door = door
         self._tmp = tmp
         self._no_disks = "it was asked for" if tmp == "memory" else disks.available()
         user_namespace = os.geteuid() != 0
@@ -105,7 +107,7 @@ class NamespaceDriver:
         if pool is None or known is not runtime:
             if pool is not None:
                 self._retire(pool)
-            common = root.common_plan(runtime, user_namespace=self._means.user_namespace)
+            common = root.common_plan(runtime, user_namespace=self._means.user_namespace, door=self._door)
             plan, make = functools.partial(self._plan, runtime), self._make
             pool = Stems(runtime.name, self._stems_per_runtime, plan, common, make)
             self._pools[runtime.name] = runtime, pool

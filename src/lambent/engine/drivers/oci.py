@@ -74,14 +74,13 @@ class ContainerSandbox(NamespaceSandbox):
         self._directory = Path()
 
     async def create(self) -> None:
-        """A network namespace with the Runtime API's socket: the rest waits for the function."""
+        """A network namespace with the server's sockets: the rest waits for the function."""
         reader, self._output = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(reader, False)
         self.log_fd = reader
-        request = {"op": "open", "sandbox": self.id, "runtime_api": root.RUNTIME_API}
+        request = {"op": "open", "sandbox": self.id, "listeners": root.listeners(door=self._driver.door)}
         answer, fds = await self._keeper.ask(request)
-        self.listener = socket.socket(fileno=fds[0])
-        self.listener.setblocking(False)
+        self._listen([socket.socket(fileno=fd) for fd in fds])
         self._network, self._directory = answer["network"], Path(answer["directory"])
 
     async def assign(self, assignment: Assignment) -> Sequence[Launch]:
@@ -135,7 +134,7 @@ class ContainerSandbox(NamespaceSandbox):
         self._fenced, self._kills = asyncio.get_running_loop().create_future(), 0
         with self._open_channel() as theirs:
             assert self._channel is not None
-            common = root.common_plan(self._runtime, user_namespace=False)
+            common = root.common_plan(self._runtime, user_namespace=False, door=self._driver.door)
             own = {"passes_descriptors": self._driver.engine.isolation != "gvisor"}
             wire.send(self._channel, common | root.spawn_plan(self.slot) | own)
             try:
@@ -193,9 +192,12 @@ class ContainerSandbox(NamespaceSandbox):
 class OciDriver:
     """Root only: the OCI runtimes set cgroups and user ids, which no unprivileged user may."""
 
-    def __init__(self, directory: Path, trees: Path, *, tag: str, engine: Engine, tmp: str = "auto") -> None:
-        """`directory`, `trees`, `tag` and `tmp` are those of the namespace driver."""
+    def __init__(
+        self, directory: Path, trees: Path, *, tag: str, engine: Engine, tmp: str = "auto", door: bool = True
+    ) -> None:
+        """`directory`, `trees`, `tag`, `tmp` and `door` are those of the namespace driver."""
         self.engine = engine
+        self.door = door
         self.name = engine.isolation
         self._directory = directory
         self._tmp = tmp

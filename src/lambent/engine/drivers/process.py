@@ -68,6 +68,7 @@ class ProcessSandbox:
         self.id = f"process-{os.urandom(4).hex()}"
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
+        self.door: socket.socket | None = None
         self.log_fd, self._output = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.log_fd, False)
         self._driver = driver

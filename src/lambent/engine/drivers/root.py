@@ -9,9 +9,8 @@ from typing import Any
 
 from lambent.engine import seccomp
 from lambent.engine.runtimes import Runtime, Start
-from lambent.engine.variables import RUNTIME_API_PORT
+from lambent.engine.variables import ENDPOINT_PORT, RUNTIME_API_PORT
 
-RUNTIME_API = ("127.0.0.1", RUNTIME_API_PORT)
 SANDBOX_USER = "sbx_user1051"  # the name AWS gives it
 SANDBOX_UID = 993  # what an unprivileged server makes it look like; with root every environment has its own
 UID_BASE = 1_879_048_192  # 0x70000000: far above users, containers and systemd's dynamic ranges
@@ -107,11 +106,17 @@ def _own_interpreter() -> Path:
     return Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
 
 
-def common_plan(runtime: Runtime, *, user_namespace: bool) -> dict[str, Any]:
+def listeners(*, door: bool) -> list[tuple[str, int]]:
+    """Where the server listens in the network of every sandbox: the Runtime API and, with a `door`, the AWS API."""
+    ports = [RUNTIME_API_PORT, ENDPOINT_PORT] if door else [RUNTIME_API_PORT]
+    return [("127.0.0.1", port) for port in ports]
+
+
+def common_plan(runtime: Runtime, *, user_namespace: bool, door: bool) -> dict[str, Any]:
     """What the inits of all environments of `runtime` must know."""
     return {
         "op": "plan",
-        "runtime_api": RUNTIME_API,
+        "listeners": listeners(door=door),
         "hidden": [GUEST_INSIDE] if runtime.start is Start.FORK else [GUEST_INSIDE, _INTERPRETER],
         "waiting": runtime.waiting if runtime.start is Start.STEM else None,
         "waiting_environment": dict(runtime.variables),

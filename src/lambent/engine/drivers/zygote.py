@@ -113,11 +113,13 @@ class Zygote:
     def alive(self) -> bool:
         return self._socket is not None
 
-    async def spawn(self, plan: dict[str, Any], files: Sequence[tuple[str, int]]) -> tuple[int, int, socket.socket]:
-        """(pid, pidfd, listener of its Runtime API) of a new init. `files` are descriptors for it, with their use."""
+    async def spawn(
+        self, plan: dict[str, Any], files: Sequence[tuple[str, int]]
+    ) -> tuple[int, int, list[socket.socket]]:
+        """(pid, pidfd, listeners in its network) of a new init. `files` are descriptors for it, with their use."""
         order = {"op": "spawn", "plan": plan, "files": [name for name, _fd in files]}
-        answer, [pidfd, listener] = await self.ask(order, [fd for _name, fd in files])
-        return answer["pid"], pidfd, socket.socket(fileno=listener)
+        answer, [pidfd, *listeners] = await self.ask(order, [fd for _name, fd in files])
+        return answer["pid"], pidfd, [socket.socket(fileno=listener) for listener in listeners]
 
     async def ask(self, order: dict[str, Any], fds: Sequence[int] = ()) -> tuple[dict[str, Any], list[int]]:
         """The answer to `order` and the descriptors that came with it. SandboxError when it cannot be done."""

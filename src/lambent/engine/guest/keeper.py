@@ -119,19 +119,20 @@ class Keeper:
         self.answer(message)
 
     def on_open(self, message, fds):
-        """A network namespace for a sandbox to come, with the Runtime API's socket in it."""
+        """A network namespace for a sandbox to come, with the server's sockets in it."""
         sandbox = Sandbox(os.path.join(self.plan["directory"], message["sandbox"]))
         sc.unshare(sc.CLONE_NEWNET)
         try:
-            listener = environment.listen(message["runtime_api"])
+            listeners = [environment.listen(address) for address in message["listeners"]]
             sandbox.network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         finally:
             sc.setns(self.network, sc.CLONE_NEWNET)
         os.makedirs(sandbox.directory, mode=0o700)
         self.sandboxes[message["sandbox"]] = sandbox
         network = "/proc/{}/fd/{}".format(os.getpid(), sandbox.network)
-        self.answer(message, [listener], network=network, directory=sandbox.directory)
-        os.close(listener)
+        self.answer(message, listeners, network=network, directory=sandbox.directory)
+        for listener in listeners:
+            os.close(listener)
 
     def on_fill(self, message, fds):
         """Put what a function brings into its bundle: detached mounts, or a tmpfs where none is for `tmp`."""

@@ -65,7 +65,7 @@ class Zygote:
         self.plan = plan
 
     def spawn(self, message, fds):
-        """Answer with the pidfd of a new init and the Runtime API's socket in its network namespace, or why not."""
+        """Answer with the pidfd of a new init and the sockets that listen in its network namespace, or why not."""
         files = environment.Files(message["files"], fds)
         answer, sent = {"op": "failed", "order": "fork", "id": message["id"]}, []
         try:
@@ -80,20 +80,20 @@ class Zygote:
             os.close(fd)
 
     def fork(self, files, plan):
-        """(pid, [pidfd, listener]) of an init in new namespaces.
+        """(pid, [pidfd, *listeners]) of an init in new namespaces.
 
         What can be done here is done here: a fork copies every page of memory that it is the first to write to.
         """
         sc.unshare(EVERY)
         try:
-            listener = environment.listen(self.plan["runtime_api"])
+            listeners = [environment.listen(address) for address in self.plan["listeners"]]
             pid = sc.fork()
             if pid == 0:
                 self.become_init(files, {**self.plan, **plan})
         finally:
             for home, kind in self.homes:
                 sc.setns(home, kind)
-        return pid, [sc.pidfd_open(pid), listener]
+        return pid, [sc.pidfd_open(pid), *listeners]
 
     def become_init(self, files, plan):
         status = 1
