@@ -22,6 +22,11 @@ def use(settings: Settings) -> None:
     _settings = settings
 
 
+def endpoint() -> str:
+    """Where the server listens."""
+    return _settings.endpoint
+
+
 def is_native(service: str) -> bool:
     """Whether the server itself answers for `service` (botocore's name)."""
     return service in _settings.native

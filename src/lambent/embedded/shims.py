@@ -69,7 +69,14 @@ def _state_machines() -> None:
             setattr(module, "boto_client_for", client)  # noqa: B010
 
 
+def _stacks() -> None:
+    from lambent.embedded.stacks import engine
+
+    engine.install()
+
+
 _OF_SERVICES: dict[str, tuple[Callable[[], None], ...]] = {
+    "cloudformation": (_events, _state_machines, _stacks),
     "events": (_events, _state_machines),
     "sns": (_events,),
     "s3": (_events,),

@@ -30,6 +30,7 @@ _SOCKET = "embedded.sock"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 3.0
 _HASTY_SECONDS = 10.0  # a process that ends sooner than this after its start may do so again: the next waits a while
+_ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8", "AWS_DEFAULT_REGION": "us-east-1"}  # no secret, no credentials
 PACKAGE = "moto"
 INSTALL = "pip install 'lambent[embedded]'"
 
@@ -141,7 +142,7 @@ class Embedded:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 pass_fds=(listener.fileno(),),
-                env={"PATH": os.defpath, "HOME": str(self._directory), "LANG": "C.UTF-8"},  # no secret, no credentials
+                env=_ENVIRONMENT | {"HOME": str(self._directory)},
                 cwd="/",
             )
         assert process.stdin is not None
