@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import imagery
-from isolations import ISOLATIONS
+from isolations import ISOLATIONS, Isolation
 from support import ROLE, Server, create, invoke, run
 
 ARN = "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-0123456789abcdef0"
@@ -32,11 +32,15 @@ def handler(event, context):
     return answer
 """
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root"),
+    pytest.mark.isolations("namespaces", "crun", "gvisor"),
+]
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory, isolation: Isolation) -> Path:
+    """New for every isolation."""
     directory = tmp_path_factory.mktemp("shared")
     os.chown(directory, 4242, 4242)
     directory.chmod(0o700)
@@ -46,10 +50,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, shared: Path, isolation: Isolation) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("server")
     (root / "config.toml").write_text(f'[file_systems]\n"{ARN}" = "{shared}"\n"{GONE}" = "{root}/nothing"\n')
-    server = Server(root / "data", "--config", str(root / "config.toml"))
+    server = isolation.serve(root / "data", "--config", str(root / "config.toml"))
     yield server
     assert server.stop() == 0
 
@@ -138,7 +142,7 @@ def test_a_container_image_has_it_too(server, client, tmp_path):
     assert invoke(client, "zip", {"path": "/mnt/files/of-image"})[0]["content"] == "one"
 
 
-@pytest.mark.parametrize("name", ["process", "unprivileged", "crun"])
+@pytest.mark.parametrize("name", ["process", "unprivileged"])
 def test_where_nothing_can_be_mounted_they_are_refused_at_once(tmp_path, name):
     isolation = ISOLATIONS[name]
     if missing := isolation.missing():

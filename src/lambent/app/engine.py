@@ -56,7 +56,14 @@ def _driver(config: Config, state: State) -> Driver:
             return ProcessDriver(*places)
         case "oci" | "gvisor":
             engine = OciEngine.find(config.isolation, config.oci_runtime)
-            return OciDriver(*places, tag=state.tag, engine=engine, tmp=config.tmp, door=config.has_doors)
+            return OciDriver(
+                *places,
+                tag=state.tag,
+                engine=engine,
+                tmp=config.tmp,
+                file_systems=config.file_systems,
+                door=config.has_doors,
+            )
         case _:
             return NamespaceDriver(
                 *places,

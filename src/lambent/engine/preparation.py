@@ -55,6 +55,10 @@ class Preparer:
             reason = f"{runtime.reason}. {advice}"
             await self._fail(task, job, "InvalidRuntime", reason)
             return
+        if (function.image is not None or runtime.layers) and self._driver.no_images:
+            code = "InvalidImage" if function.image is not None else "InvalidRuntime"
+            await self._fail(task, job, code, self._driver.no_images)
+            return
         if (failure := await self._make_trees(function)) is not None:
             await self._fail(task, job, *failure)
             return

@@ -129,6 +129,10 @@ class Driver(Protocol):
     def no_file_systems(self) -> str:
         """Why no sandbox can have file systems, to be shown after a colon; "" when they can."""
 
+    @property
+    def no_images(self) -> str:
+        """A sentence on why no container image can be the root of a sandbox; "" when one can."""
+
     async def start(self) -> None:
         """Get ready and clear what a killed server left behind. SandboxError when this machine will not do."""
 

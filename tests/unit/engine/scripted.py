@@ -177,6 +177,7 @@ class ScriptedDriver:
     name = "scripted"
     weaknesses = ()
     no_file_systems = ""
+    no_images = ""
 
     def __init__(self, script: Callable[[ScriptedRuntime], object] | None = None) -> None:
         self.script = script

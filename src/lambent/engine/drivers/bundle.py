@@ -6,6 +6,7 @@ every runtime; whatever differs between them is a command-line option.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ _MASKED = (
     "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
 )  # fmt: skip
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_WRITABLE = ("/tmp", "/mnt")  # /mnt itself is root's: only what is mounted in there can be written
 _UNLIMITED = (1 << 64) - 1
 
 
@@ -35,9 +37,7 @@ class Container:
     command: tuple[str, ...]
     environment: dict[str, str]
     rlimits: dict[str, tuple[int, int]]  # "RLIMIT_NOFILE" → (soft, hard); -1: unlimited
-    code: Path  # becomes /var/task
-    opt: Path | None  # becomes /opt
-    tmp: Path  # becomes /tmp
+    binds: Mapping[str, Path]  # what lies where in it; what is mounted below comes along
     network: str  # the file of its network namespace
     group: str | None  # its cgroup, from the hierarchy's root
     memory: int  # MiB
@@ -68,7 +68,6 @@ def _rlimit(name: str, soft: int, hard: int) -> dict[str, Any]:
 
 
 def _mounts(container: Container) -> list[dict[str, Any]]:
-    binds = [(container.code, "/var/task", "ro"), (container.opt, "/opt", "ro"), (container.tmp, "/tmp", "rw")]
     device_options = ["nosuid", "noexec", "strictatime", "mode=755", "size=65536"]
     return [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
@@ -78,10 +77,9 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
                 "destination": target,
                 "type": "bind",
                 "source": str(source),
-                "options": ["bind", "private", "nosuid", "nodev", access],
+                "options": ["rbind", "rprivate", "nosuid", "nodev", "rw" if target in _WRITABLE else "ro"],
             }
-            for source, target, access in binds
-            if source is not None
+            for target, source in container.binds.items()
         ),
     ]
 

@@ -14,6 +14,7 @@ import subprocess
 from pathlib import Path
 
 from lambent.engine.guest import syscalls as sc
+from lambent.engine.sandbox import SandboxError
 
 MIB = 1 << 20
 DEFAULT_SIZE = 512  # MiB, AWS's default ephemeral storage
@@ -34,6 +35,19 @@ def available() -> str | None:
     if not _mkfs():
         return "mkfs.ext4 is missing (apt-get install e2fsprogs)"
     return None
+
+
+def wanted(tmp: str) -> str:
+    """Why there are to be none, "" where there are: `tmp` is "disk", "memory", or "auto" for disks where they can be.
+
+    SandboxError where they are asked for and cannot be had.
+    """
+    if tmp == "memory":
+        return "it was asked for"
+    why = available() or ""
+    if why and tmp == "disk":
+        raise SandboxError(f"a disk-backed /tmp cannot be had: {why}. Use --tmp auto")
+    return why
 
 
 def _mkfs() -> str | None:

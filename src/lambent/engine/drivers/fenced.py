@@ -36,14 +36,36 @@ class Means:
     disks: disks.Disks | None  # None: /tmp is kept in memory
     mounts: mounts.Mounts | None  # None: sandboxes look for their trees themselves
     shares: Shares | None = None  # directories that stand for file systems; None: it mounts none
+    no_disks: str = ""  # why there are none
     makers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "sandbox-maker"))
     removers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "sandbox-remover"))
     """Threads of their own: what ends by the hundred must not stand in the way of what begins."""
 
+    def start(self) -> None:
+        """Get ready and clear what a killed server left. Blocks."""
+        self.groups.start()
+        if self.disks is not None:
+            self.disks.start()
+
+    def stop(self) -> None:
+        """Give back what all sandboxes have shared. Blocks."""
+        self.groups.stop()
+        for threads in (self.makers, self.removers):
+            threads.shutdown(wait=False)
+
+    @property
+    def weaknesses(self) -> tuple[str, ...]:
+        found = []
+        if not self.groups.can_limit:
+            found.append("memory is bounded per process only, process counts are not: this server may not use cgroups")
+        if self.disks is None:
+            found.append(f"/tmp lives in memory and counts as the function's: {self.no_disks}")
+        return tuple(found)
+
     @property
     def no_file_systems(self) -> str:
         if self.mounts is None or self.shares is None:
-            return "file systems (FileSystemConfigs) take --isolation namespaces and a server that is root"
+            return "file systems (FileSystemConfigs) take a server that is root and may mount"
         return ""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from lambent.engine.drivers import root
+from lambent.engine.drivers import interpreter, root
 from lambent.engine.guest import layout
 from lambent.engine.guest import syscalls as sc
 
@@ -25,7 +25,15 @@ def available(trees: Path) -> str | None:
 
 
 def make_skeleton(trees: Path) -> None:
-    """What every container image gets on top: the places of what the platform mounts, and its few settings."""
+    """What every container image gets on top: the places of what the platform mounts, and its few settings.
+
+    One that becomes a container of an OCI runtime has a place for the container's init as well, closed to functions.
+    """
+    private = trees / layout.INIT / interpreter.PLACE.lstrip("/")
+    for inside in interpreter.binds().values():
+        (private / Path(inside).name).mkdir(parents=True, exist_ok=True)
+    private.chmod(0o700)
+    private.parent.chmod(0o755)
     skeleton = trees / layout.SKELETON
     for name in ("dev", "etc", "mnt", "proc", "tmp"):
         (skeleton / name).mkdir(parents=True, exist_ok=True)
@@ -50,9 +58,10 @@ def _clone(directory: Path) -> int:
 class Mounts:
     """A mount is for one sandbox: attaching it uses it up."""
 
-    def __init__(self, trees: Path) -> None:
-        """`trees` holds the unpacked code and layers by digest."""
+    def __init__(self, trees: Path, above: Sequence[str] = ()) -> None:
+        """`trees` holds the unpacked code and layers by digest; those named `above` go on top of every image."""
         self._trees = trees
+        self._above = above
 
     def tree(self, digest: str) -> int:
         """The tree as a descriptor for `move_mount`. Takes microseconds."""
@@ -70,7 +79,7 @@ class Mounts:
 
         A layer that is no tree is a directory of the machine's, by its absolute path.
         """
-        return _in_thread(lambda: self._overlay(layout.stack(digests)))
+        return _in_thread(lambda: self._overlay([*self._above, *layout.stack(digests)]))
 
     def _overlay(self, upmost_first: Sequence[str]) -> int:
         """Mounted where nobody sees it: in a mount namespace that ends with this thread."""

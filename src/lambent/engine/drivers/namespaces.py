@@ -25,6 +25,7 @@ class NamespaceDriver:
     """Root, or an unprivileged user where user namespaces are allowed."""
 
     name = "namespaces"
+    no_images = ""
 
     def __init__(
         self,
@@ -49,13 +50,13 @@ class NamespaceDriver:
         self._stems_per_runtime = stems
         self._own_client = own_client
         self._door = door
-        self._tmp = tmp
-        self._no_disks = "it was asked for" if tmp == "memory" else disks.available()
+        no_disks = disks.wanted(tmp)
         user_namespace = os.geteuid() != 0
         self._means = Means(
             user_namespace,
             groups=cgroups.NoGroups() if user_namespace else cgroups.detect(tag),
-            disks=None if self._no_disks else disks.Disks(directory / "disks"),
+            disks=None if no_disks else disks.Disks(directory / "disks"),
+            no_disks=no_disks,
             mounts=None if mounts.available(trees) else mounts.Mounts(trees),
             shares=Shares(file_systems or {}),
         )
@@ -71,24 +72,15 @@ class NamespaceDriver:
 
     @property
     def weaknesses(self) -> tuple[str, ...]:
-        found = []
-        if not self._means.groups.can_limit:
-            found.append("memory is bounded per process only, process counts are not: this server may not use cgroups")
-        if self._means.disks is None:
-            found.append(f"/tmp lives in memory and counts as the function's: {self._no_disks}")
-        return tuple(found)
+        return self._means.weaknesses
 
     async def start(self) -> None:
-        if self._tmp == "disk" and self._means.disks is None:
-            raise SandboxError(f"a disk-backed /tmp cannot be had: {self._no_disks}. Use --tmp auto")
         await asyncio.to_thread(_check_machine)
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self._directory / "root").mkdir(exist_ok=True)
         (self._directory / "passwd").write_text(root.users(user_namespace=self._means.user_namespace))
         await asyncio.to_thread(mounts.make_skeleton, self._trees)
-        await asyncio.to_thread(self._means.groups.start)
-        if self._means.disks is not None:
-            await asyncio.to_thread(self._means.disks.start)
+        await asyncio.to_thread(self._means.start)
 
     def _plan(self, runtime: Runtime) -> dict[str, Any]:
         if not self._own_client and _fits_c_extension(runtime):
@@ -136,9 +128,7 @@ class NamespaceDriver:
         await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes)))
         for pool in self._every_pool():
             pool.stop_zygote()
-        await asyncio.to_thread(self._means.groups.stop)
-        for threads in (self._means.makers, self._means.removers):
-            threads.shutdown(wait=False)
+        await asyncio.to_thread(self._means.stop)
 
 
 def _check_machine() -> None:

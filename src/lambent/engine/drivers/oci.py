@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,17 @@ from typing import Any
 from lambent.base import containers
 from lambent.base.archives import remove_tree
 from lambent.base.machine import OK
-from lambent.engine.drivers import bundle, cgroups, disks, mounts, root
+from lambent.engine.drivers import bundle, cgroups, disks, interpreter, mounts, root
 from lambent.engine.drivers.fenced import MIB, Means, NamespaceSandbox, launches
 from lambent.engine.drivers.keeper import Keeper
-from lambent.engine.guest import wire
-from lambent.engine.runtimes import Runtime
+from lambent.engine.drivers.shares import Shares
+from lambent.engine.guest import layout, wire
+from lambent.engine.runtimes import Runtime, images
 from lambent.engine.sandbox import Assignment, Launch, SandboxError
 
 _CONTROLLERS = (  # of cgroup v1: OCI runtimes insist on some that Lambent has no use for
     *cgroups.V1_CONTROLLERS, "blkio", "cpuacct", "cpuset", "devices", "hugetlb", "net_cls", "net_prio", "perf_event",
 )  # fmt: skip
-_PLACES = {"/var/task": "task", "/opt": "opt", "/tmp": "tmp"}  # in a bundle, of what a function brings
 _GVISOR_MEMORY = 64  # MiB that gVisor's own kernel may use above the function's memory
 
 
@@ -86,8 +86,6 @@ class ContainerSandbox(NamespaceSandbox):
     async def assign(self, assignment: Assignment) -> Sequence[Launch]:
         if self.log_fd < 0:
             raise SandboxError("the sandbox has ended")
-        if assignment.image:
-            raise SandboxError("a container image runs with --isolation namespaces; OCI runtimes do not take it yet")
         self._memory = assignment.memory
         await self._fill(assignment)
         self._order_of_start = self._start_order(assignment)
@@ -96,11 +94,12 @@ class ContainerSandbox(NamespaceSandbox):
     async def _fill(self, assignment: Assignment) -> None:
         """Write the bundle and mount what goes into it."""
         found = await self._mounts(assignment)
+        tops = {"/mnt" if target.startswith("/mnt/") else target for target in ("/tmp", *found)}
+        places = {target: self._directory / _place(target) for target in sorted(tops)}
         container = self._driver.container(
             self._runtime,
-            code=self._directory / "task",
-            opt=self._directory / "opt" if "/opt" in found else None,
-            tmp=self._directory / "tmp",
+            image=places.pop(layout.IMAGE, None),
+            binds=places,
             network=self._network,
             sandbox=self.id,
             memory=assignment.memory,
@@ -108,7 +107,7 @@ class ContainerSandbox(NamespaceSandbox):
         request = {
             "op": "fill",
             "sandbox": self.id,
-            "mounts": [_PLACES[target] for target in found],
+            "mounts": [_place(target) for target in found],
             "tmp_size": assignment.ephemeral_storage * MIB,
             "config": bundle.config(container),
         }
@@ -189,24 +188,41 @@ class ContainerSandbox(NamespaceSandbox):
             await self._keeper.ask({"op": "close", "sandbox": self.id})
 
 
+def _place(target: str) -> str:
+    """In a bundle, of what lies at `target` in the container."""
+    return target.strip("/")
+
+
 class OciDriver:
     """Root only: the OCI runtimes set cgroups and user ids, which no unprivileged user may."""
 
+    no_images = ""
+
     def __init__(
-        self, directory: Path, trees: Path, *, tag: str, engine: Engine, tmp: str = "auto", door: bool = True
+        self,
+        directory: Path,
+        trees: Path,
+        *,
+        tag: str,
+        engine: Engine,
+        tmp: str = "auto",
+        file_systems: Mapping[str, Path] | None = None,
+        door: bool = True,
     ) -> None:
-        """`directory`, `trees`, `tag`, `tmp` and `door` are those of the namespace driver."""
+        """`directory`, `trees`, `tag`, `tmp`, `file_systems` and `door` are those of the namespace driver."""
         self.engine = engine
         self.door = door
         self.name = engine.isolation
         self._directory = directory
-        self._tmp = tmp
-        self._no_disks = "it was asked for" if tmp == "memory" else disks.available()
+        self._trees = trees
+        no_disks = disks.wanted(tmp)
         self._means = Means(
             user_namespace=False,
             groups=cgroups.detect(tag, _CONTROLLERS),
-            disks=None if self._no_disks else disks.Disks(directory / "disks"),
-            mounts=mounts.Mounts(trees),
+            disks=None if no_disks else disks.Disks(directory / "disks"),
+            no_disks=no_disks,
+            mounts=mounts.Mounts(trees, above=(layout.INIT,)),
+            shares=Shares(file_systems or {}, through_root=engine.isolation == "gvisor"),
         )
         self._keeper: Keeper | None = None
         self._booting = asyncio.Lock()
@@ -220,40 +236,32 @@ class OciDriver:
 
     @property
     def weaknesses(self) -> tuple[str, ...]:
-        found = []
-        if not self._means.groups.can_limit:
-            found.append("memory and process counts are not bounded: this server may not use cgroups")
-        if self._means.disks is None:
-            found.append(f"/tmp lives in memory and counts as the function's: {self._no_disks}")
-        return tuple(found)
+        return self._means.weaknesses
 
     async def start(self) -> None:
-        if self._tmp == "disk" and self._means.disks is None:
-            raise SandboxError(f"a disk-backed /tmp cannot be had: {self._no_disks}. Use --tmp auto")
         check = await asyncio.to_thread(containers.check, self.engine.isolation, str(self.engine.command))
         if check.status != OK:
             raise SandboxError(f"{check.detail}. {check.remedy or ''}".strip())
         await asyncio.to_thread(self._clear)
-        if self._means.disks is not None:
-            await asyncio.to_thread(self._means.disks.start)
+        await asyncio.to_thread(mounts.make_skeleton, self._trees)
 
     def _clear(self) -> None:
         """End what a killed server left, then forget it."""
-        self._means.groups.start()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._means.start()
         for name in ("state", "containers", "roots"):
             remove_tree(self._directory / name)
             (self._directory / name).mkdir(mode=0o700)
         (self._directory / "passwd").write_text(root.users(user_namespace=False))
 
     async def _ready(self, runtime: Runtime) -> Keeper:
-        """The keeper, with the root of `runtime` laid out."""
+        """The keeper, with the root of `runtime` laid out where it does not bring its own."""
         async with self._booting:
             if self._keeper is None or not self._keeper.alive:
                 self._plans.clear()
                 self._keeper = Keeper()
                 await self._keeper.boot(self._keeper_plan())
-            if runtime.name not in self._plans:
+            if runtime.name not in self._plans and not _brings_root(runtime):
                 plan = root.launch_plan(runtime, self._directory, None, user_namespace=False)
                 plan["root"] = str(self._directory / "roots" / runtime.name)
                 await self._keeper.ask({"op": "root", "plan": plan})
@@ -268,13 +276,22 @@ class OciDriver:
             "hierarchies": [str(path) for path in self._means.groups.hierarchies],
         }
 
-    def container(self, runtime: Runtime, **known: Any) -> bundle.Container:
-        """What the bundle of a sandbox says; `known` is what differs between those of one runtime."""
-        plan = self._plans[runtime.name]
+    def container(
+        self, runtime: Runtime, image: Path | None, binds: Mapping[str, Path], **known: Any
+    ) -> bundle.Container:
+        """What the bundle of a sandbox says. `image` is its root, None for that of the runtime; `known` is what differs
+        between those of one runtime."""
+        if image is not None:
+            place, command, environment = image, root.image_command(), {"LANG": "C.UTF-8"}
+            binds = {**{inside: path for path, inside in interpreter.binds().items()}, **binds}
+        else:
+            plan = self._plans[runtime.name]
+            place, command, environment = Path(plan["root"]), root.container_command(plan), plan["environment"]
         return bundle.Container(
-            root=Path(plan["root"]),
-            command=root.container_command(plan),
-            environment=plan["environment"],
+            root=place,
+            command=command,
+            environment=environment,
+            binds=binds,
             rlimits=root.RLIMITS,
             group=self._means.groups.path(known.pop("sandbox")),
             memory=known.pop("memory") + self.engine.memory,
@@ -300,6 +317,8 @@ class OciDriver:
         await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes)))
         if self._keeper is not None:
             self._keeper.stop()
-        await asyncio.to_thread(self._means.groups.stop)
-        for threads in (self._means.makers, self._means.removers):
-            threads.shutdown(wait=False)
+        await asyncio.to_thread(self._means.stop)
+
+
+def _brings_root(runtime: Runtime) -> bool:
+    return bool(runtime.layers) or runtime is images.RUNTIME

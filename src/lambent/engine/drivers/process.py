@@ -86,7 +86,7 @@ class ProcessSandbox:
         if assignment.file_systems:
             raise MountError(ProcessDriver.no_file_systems)
         if assignment.image:
-            raise SandboxError("a container image runs in a sandbox only: not with --isolation process")
+            raise SandboxError(ProcessDriver.no_images)
         self._opt = await self._driver.layers.directory(assignment.layers)
         self._assignment = assignment
         return await self._start()
@@ -232,7 +232,8 @@ class ProcessSandbox:
 
 class ProcessDriver:
     name = "process"
-    no_file_systems = "file systems (FileSystemConfigs) take an isolation that can mount"
+    no_file_systems = "file systems (FileSystemConfigs) take an isolation that can mount: not --isolation process"
+    no_images = "A container image takes a root of its own: it runs in a sandbox only, not with --isolation process"
     weaknesses = (
         "functions are not isolated: they can read your files, reach your network and stop each other",
         "memory, processes and /tmp are not bounded",

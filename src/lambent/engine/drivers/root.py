@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lambent.engine import seccomp
+from lambent.engine.drivers import interpreter
 from lambent.engine.runtimes import Runtime, Start
 from lambent.engine.variables import ENDPOINT_PORT, RUNTIME_API_PORT
 
@@ -17,10 +18,7 @@ UID_BASE = 1_879_048_192  # 0x70000000: far above users, containers and systemd'
 UID_COUNT = 4096
 
 _GUEST = Path(__file__).parent.parent / "guest"
-GUEST_INSIDE, _INTERPRETER = (
-    "/.lambent/guest",
-    "/.lambent/python",
-)  # for the zygote and its inits; no function sees them
+GUEST_INSIDE, _INTERPRETER = interpreter.GUEST, interpreter.PYTHON  # for zygotes and inits: no function sees them
 _RESERVED = 256 << 20  # bytes that interpreters with threads and compilers of their own reserve and do not use
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _SETTINGS = (
@@ -66,14 +64,9 @@ def launch_plan(runtime: Runtime, directory: Path, trees: Path | None, *, user_n
     binds += [(str(path), inside) for path, inside in runtime.binds]
     preloaded: tuple[str, ...] = ()
     if runtime.start is Start.FORK:
-        interpreter, preloaded = runtime.waiting, ("python_runtime",)
+        python, preloaded = runtime.waiting, ("python_runtime",)
     else:
-        interpreter = (
-            f"{_INTERPRETER}/{_own_interpreter().relative_to(Path(sys.base_prefix).resolve())}",
-            "-I",
-            "-S",
-            "-B",
-        )
+        python = interpreter.flagged()
         binds.append((sys.base_prefix, _INTERPRETER))
     return {
         "root": str(directory / "root"),
@@ -86,7 +79,7 @@ def launch_plan(runtime: Runtime, directory: Path, trees: Path | None, *, user_n
             "/lambda-entrypoint.sh": _ENTRYPOINT,
             **SETTINGS,
         },
-        "command": [*interpreter, f"{GUEST_INSIDE}/zygote.py"],
+        "command": [*python, f"{GUEST_INSIDE}/zygote.py"],
         "preloaded": preloaded,
         "environment": {
             "LANG": "C.UTF-8",
@@ -98,12 +91,13 @@ def launch_plan(runtime: Runtime, directory: Path, trees: Path | None, *, user_n
 
 def container_command(plan: dict[str, Any]) -> tuple[str, ...]:
     """The init of a container on the root of `plan`: it has no zygote, as an OCI runtime starts it."""
-    *interpreter, _zygote = plan["command"]
-    return (*interpreter, f"{GUEST_INSIDE}/container.py", *plan["preloaded"])
+    *python, _zygote = plan["command"]
+    return (*python, f"{GUEST_INSIDE}/container.py", *plan["preloaded"])
 
 
-def _own_interpreter() -> Path:
-    return Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
+def image_command() -> tuple[str, ...]:
+    """The init of a container whose root is a container image."""
+    return (*interpreter.self_contained(), f"{GUEST_INSIDE}/container.py")
 
 
 def listeners(*, door: bool) -> list[tuple[str, int]]:

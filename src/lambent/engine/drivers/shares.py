@@ -14,13 +14,19 @@ from pathlib import Path
 from lambent.engine.guest import syscalls as sc
 from lambent.engine.sandbox import MountError
 
+_NOBODY = 65534
+
 
 class Shares:
     """Detached mounts of the configured directories; each is for one sandbox."""
 
-    def __init__(self, directories: Mapping[str, Path]) -> None:
-        """`directories` by the ARNs of the access points that they stand for."""
+    def __init__(self, directories: Mapping[str, Path], *, through_root: bool = False) -> None:
+        """`directories` by the ARNs of the access points that they stand for.
+
+        `through_root`: what a function makes is made by root and then given to the function (gVisor's way).
+        """
         self._directories = directories
+        self._through_root = through_root
 
     def mount(self, arn: str, uid: int) -> int:
         """The directory as a descriptor for `move_mount`, for the user `uid` (and its group). Blocks for some ms.
@@ -37,22 +43,27 @@ class Shares:
             raise MountError(f"the directory {directory} of {arn} cannot be mounted: {error.strerror}") from error
         try:
             sc.set_attributes(fd, sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV)
-            _map_owner(fd, owner, uid)
+            _map_owner(fd, owner, uid, self._through_root)
         except BaseException:
             os.close(fd)
             raise
         return fd
 
 
-def _map_owner(fd: int, owner: os.stat_result, uid: int) -> None:
+def _map_owner(fd: int, owner: os.stat_result, uid: int, through_root: bool) -> None:
     """Have the owner's files be those of `uid`, unless the file system cannot; then permissions decide alone."""
-    namespace = _user_namespace(f"{owner.st_uid} {uid} 1", f"{owner.st_gid} {uid} 1")
+    namespace = _user_namespace(*(_map(number, uid, through_root) for number in (owner.st_uid, owner.st_gid)))
     try:
         sc.set_attributes(fd, sc.MOUNT_ATTR_IDMAP, namespace)
     except OSError:
         return
     finally:
         os.close(namespace)
+
+
+def _map(owner: int, uid: int, through_root: bool) -> str:
+    """Who is not in the map can make nothing: root is, as itself, or as nobody where it is the owner."""
+    return f"{owner} {uid} 1" + (f"\n{0 if owner else _NOBODY} 0 1" if through_root else "")
 
 
 def _user_namespace(uid_map: str, gid_map: str) -> int:

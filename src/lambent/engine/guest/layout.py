@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 IMAGE = "/.image"  # where the image is mounted before it becomes the root
 SKELETON = ".root"  # among the trees: what every image gets on top, such as the places of /proc, /dev and /tmp
+INIT = ".init"  # among the trees: a place for the init of a container, on top of an image that is its root
 RUNTIME = "/.runtime"  # the layers of a runtime that came as an image, for an init that mounts them itself
 
 

@@ -15,9 +15,7 @@ def make(**changes: Any) -> dict[str, Any]:
         "command": ("/var/lang/bin/python3.11", "container.py"),
         "environment": {"PATH": "/bin"},
         "rlimits": {"RLIMIT_NOFILE": (1024, 1024), "RLIMIT_STACK": (8388608, -1)},
-        "code": Path("/trees/code"),
-        "opt": None,
-        "tmp": Path("/containers/1/tmp"),
+        "binds": {"/var/task": Path("/trees/code"), "/tmp": Path("/containers/1/tmp")},
         "network": "/proc/7/fd/9",
         "group": "/lambent-t-1/1",
         "memory": 256,
@@ -39,10 +37,11 @@ def test_what_runs_has_hardly_a_privilege() -> None:
 
 
 def test_everything_is_its_own_and_read_only_but_tmp() -> None:
-    found = make(opt=Path("/containers/1/opt"))
+    binds = {"/var/task": Path("/code"), "/opt": Path("/opt"), "/tmp": Path("/tmp"), "/mnt": Path("/mnt")}
+    found = make(binds=binds)
     assert found["root"]["readonly"] is True
     mounts = {mount["destination"]: mount for mount in found["mounts"]}
-    assert {target for target, mount in mounts.items() if "rw" in mount["options"]} == {"/tmp"}
+    assert {target for target, mount in mounts.items() if "rw" in mount["options"]} == {"/tmp", "/mnt"}
     for target in ("/var/task", "/opt"):
         assert "ro" in mounts[target]["options"]
     for mount in mounts.values():
@@ -51,10 +50,6 @@ def test_everything_is_its_own_and_read_only_but_tmp() -> None:
     assert namespaces.pop("network") == "/proc/7/fd/9"
     assert set(namespaces) == {"pid", "mount", "ipc", "uts", "cgroup"}
     assert set(namespaces.values()) == {None}
-
-
-def test_a_function_without_layers_has_the_roots_opt() -> None:
-    assert "/opt" not in [mount["destination"] for mount in make()["mounts"]]
 
 
 def test_limits() -> None:
