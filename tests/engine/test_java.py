@@ -11,7 +11,7 @@ import pytest
 import programs
 from support import RUNTIMES, deploy, invoke, needs, tail, zip_files
 
-NAMES = ("java17", "java21")
+NAMES = ("java11", "java17", "java21", "java25")
 
 
 def settings(**changes: Any) -> dict[str, Any]:

@@ -146,17 +146,33 @@ class ProcessSandbox:
             raise SandboxError("the sandbox has ended")
         inside = self._inside(self._assignment)
         environment = self._environment(self._assignment.environment, inside)
-        command = self._assignment.command or self._runtime.command(environment)
-        process = subprocess.Popen(  # noqa: ASYNC220  returns as soon as the child runs
-            [_translate(argument, inside) for argument in command],
-            cwd=inside["/var/task"],
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
-            env=environment,
-            start_new_session=True,
-        )
+        told = self._assignment.command or self._runtime.command(environment)
+        command = [_translate(argument, inside) for argument in told]
+        places = command[0].split(":")
+        found = _files(places)
+        if not found and len(places) > 1:
+            self._fail(f"Couldn't find valid bootstrap(s): [{told[0].replace(':', ' ')}]")
+            return
+        try:
+            process = subprocess.Popen(  # noqa: ASYNC220  returns as soon as the child runs
+                [*(found or places)[:1], *command[1:]],
+                cwd=inside["/var/task"],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=self._output,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            place = told[0].split(":")[places.index(found[0]) if found else 0]
+            self._fail(f"fork/exec {place}: {(error.strerror or '').lower()}")
+            return
         self._runtime_process = _Program(process, lambda code: self._ended(None, code))
+
+    def _fail(self, message: str) -> None:
+        """There is nothing to execute: tell of it as of any other end of the runtime."""
+        end = Exit(1, error_type="Runtime.InvalidEntrypoint", message=message)
+        asyncio.get_running_loop().call_soon(lambda: self._exit(end) if self._exit is not None else None)
 
     def _environment(self, variables: Mapping[str, str], inside: dict[str, str]) -> dict[str, str]:
         """What the function sees: the runtime's own search paths lead to where things lie on this machine."""
@@ -170,7 +186,8 @@ class ProcessSandbox:
             "LAMBDA_RUNTIME_DIR": inside["/var/runtime"],
             "PATH": os.defpath,
         }
-        environment.pop("LD_LIBRARY_PATH", None)
+        for name in ("LD_LIBRARY_PATH", "_LAMBDA_TELEMETRY_LOG_FD"):  # its output is all that it has
+            environment.pop(name, None)
         if self._opt is not None:
             opt = str(self._opt)
             environment |= {"PATH": f"{os.defpath}:{opt}/bin", "LD_LIBRARY_PATH": f"{opt}/lib", "LAMBENT_LAYERS": opt}
@@ -259,9 +276,9 @@ class ProcessDriver:
             if not inside.startswith("/var/runtime/"):
                 places[inside] = str(path)
             elif fresh:
-                link = directory / inside.removeprefix("/var/runtime/")
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(path)
+                place = directory / inside.removeprefix("/var/runtime/")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                _put(path, place)
         return places
 
     async def warm(self, runtime: Runtime) -> None:
@@ -277,6 +294,21 @@ class ProcessDriver:
 
     async def stop(self) -> None:
         await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes)))
+
+
+def _files(places: Sequence[str]) -> list[str]:
+    return [place for place in places if os.path.isfile(place)]
+
+
+def _put(path: Path, place: Path) -> None:
+    """A file as a file: Node.js would look for its neighbours where a symbolic link leads."""
+    if path.is_dir():
+        place.symlink_to(path)
+        return
+    try:
+        os.link(path, place)
+    except OSError:  # another disk, or somebody else's file
+        shutil.copyfile(path, place)
 
 
 def _extensions(opt: Path | None) -> list[Path]:

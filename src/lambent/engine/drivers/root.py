@@ -19,7 +19,6 @@ UID_COUNT = 4096
 
 _GUEST = Path(__file__).parent.parent / "guest"
 GUEST_INSIDE, _INTERPRETER = interpreter.GUEST, interpreter.PYTHON  # for zygotes and inits: no function sees them
-_RESERVED = 256 << 20  # bytes that interpreters with threads and compilers of their own reserve and do not use
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _SETTINGS = (
     "/etc/alternatives", "/etc/ca-certificates", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
@@ -114,7 +113,7 @@ def common_plan(runtime: Runtime, *, user_namespace: bool, door: bool) -> dict[s
         "hidden": [GUEST_INSIDE] if runtime.start is Start.FORK else [GUEST_INSIDE, _INTERPRETER],
         "waiting": runtime.waiting if runtime.start is Start.STEM else None,
         "waiting_environment": dict(runtime.variables),
-        "reserved": 0 if runtime.start is Start.FORK else _RESERVED,
+        "reserved": runtime.reserves,
         "user_namespace": user_namespace,
         "uid_map": f"{SANDBOX_UID} 0 1",
         "rlimits": dict(RLIMITS) if user_namespace else RLIMITS | {"RLIMIT_NPROC": (1024, 1024)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -163,8 +164,16 @@ def pidfd_open(pid: int) -> int:
 
 def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
     """Close the descriptors from `first` to `last`, whatever is open."""
-    if first <= last and _libc.syscall(SYS_CLOSE_RANGE, first, ctypes.c_uint(last), 0) < 0:
-        os.closerange(first, min(last, 1 << 20) + 1)  # before Linux 5.9
+    if first > last or _libc.syscall(SYS_CLOSE_RANGE, first, ctypes.c_uint(last), 0) == 0:
+        return
+    try:  # before Linux 5.9, and in gVisor: one by one, so only those that are there
+        opened = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        opened = list(range(first, min(last, 1 << 16) + 1))
+    for fd in opened:
+        if first <= fd <= last:
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
 
 def drop_bounding_set() -> None:

@@ -14,6 +14,7 @@ NAMES = tuple(f"nodejs{major}.x" for major in NODES)
 
 _GUEST = Path(__file__).parent.parent / "guest" / "node"
 _LAST_WITH_CALLBACKS = 22  # AWS's client 4 is for what came after
+_FIRST_WITH_LARGE_CODE_RANGE = 24  # its V8 sets 512 MiB aside for machine code
 _START_UP = (
     *("NODE_", "UV_", "SSL_CERT_", "OPENSSL_", "LC_", "ICU_"),
     *("AWS_LAMBDA_RUNTIME_VERBOSE", "AWS_LAMBDA_NODEJS_", "AWS_LAMBDA_BENCHMARK_MODE"),  # its client's own
@@ -102,6 +103,7 @@ def _runtime(name: str, major: int, version: str, node: Path, client: Path) -> R
         variables=_variables(name, major),
         waiting=(executable, *_FLAGS, "/var/runtime/bootstrap.mjs", "--wait"),
         start_up=_START_UP,
+        reserves=(768 if major >= _FIRST_WITH_LARGE_CODE_RANGE else 256) << 20,
     )
 
 

@@ -71,6 +71,7 @@ def _runtime(name: str, version: str, interpreter: Path, prefix: Path) -> Runtim
         variables=_variables(name, (int(major), int(minor))),
         waiting=(executable, *_FLAGS),
         start_up=("PYTHON",),
+        reserves=0,
     )
 
 

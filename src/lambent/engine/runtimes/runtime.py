@@ -47,6 +47,9 @@ class Runtime:
     start_up: tuple[str, ...] = ()
     """Beginnings of the names of variables that it reads only when it starts."""
     wrappable: bool = True  # whether it knows wrapper scripts
+    reserves: int = 256 << 20
+    """Bytes that an interpreter with threads and a compiler of its own sets aside and does not use: what a process may
+    allocate above the function's memory where no cgroup bounds it."""
 
     def fresh_start(self, environment: Mapping[str, str]) -> tuple[str, ...] | None:
         """The command to execute for a function with this environment; None when what waits can take it."""
