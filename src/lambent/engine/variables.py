@@ -59,6 +59,7 @@ def environment(
     }
     if initialization == "snap-start":  # what a snapshot holds would be old when it is used
         variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"http://{RUNTIME_API}/2021-04-23/credentials"
+    variables |= {other: variables[name] for other, name in runtime.aliases.items() if name in variables}
     if function.logging.log_format == "JSON":
         variables["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
         variables["AWS_LAMBDA_LOG_LEVEL"] = function.logging.application_log_level or "INFO"

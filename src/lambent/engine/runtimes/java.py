@@ -26,6 +26,7 @@ Enable-Native-Access: ALL-UNNAMED
 _INSIDE = "/var/runtime/lib"
 _VIRTUAL_MACHINES = (Path("/usr/lib/jvm"), Path("/opt"))
 _FIRST_WITH_TELEMETRY = 17
+_OLD_NAMES = {"AWS_ACCESS_KEY": "AWS_ACCESS_KEY_ID", "AWS_SECRET_KEY": "AWS_SECRET_ACCESS_KEY"}  # as recorded
 _HEAP = 0.85  # of the function's memory, as AWS sets it
 
 
@@ -101,6 +102,7 @@ def _runtime(name: str, version: str, home: Path, jars: list[Path], archive: Pat
         command=command,
         binds=tuple(binds),
         variables=_variables(name, major),
+        aliases=_OLD_NAMES if name == "java11" else {},
     )
 
 

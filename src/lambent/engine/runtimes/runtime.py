@@ -42,6 +42,8 @@ class Runtime:
     its root. It is executed (`Start.EXEC`), with the function's handler as the last argument."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Its own environment variables; a function's own win over them, the platform's over both."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Other names that it has for variables of the platform's: name → whose value it has."""
     waiting: tuple[str, ...] = ()
     """FORK: the zygote's interpreter and its flags. STEM: the command that waits."""
     start_up: tuple[str, ...] = ()
