@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from sdk import boto3_layer
-from support import ROLE, RUNTIMES, Server, create, invoke
+from support import ROLE, RUNTIMES, Server, create, invoke, needs
 
 CALLS = """
 import boto3, json, os
@@ -116,3 +117,40 @@ def handler(event, context):
     role = "arn:aws:iam::333333333333:role/r"
     create(client, name, code, Layers=[arn], Timeout=60, MemorySize=512, Role=role)
     assert invoke(client, name)[0] == ["333333333333", 1]
+
+
+def test_a_role_that_does_not_trust_lambda_is_refused(server: Server, lambda_client: Any, name: str) -> None:
+    iam = server.client("iam")
+    trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = {"Version": "2012-10-17", "Statement": [trust]}
+    role = iam.create_role(RoleName=name[-60:], AssumeRolePolicyDocument=json.dumps(document))["Role"]
+    with pytest.raises(lambda_client.exceptions.InvalidParameterValueException, match="cannot be assumed by Lambda"):
+        create(lambda_client, name, LOOK, Role=role["Arn"])
+    trust["Principal"] = {"Service": "lambda.amazonaws.com"}
+    iam.update_assume_role_policy(RoleName=role["RoleName"], PolicyDocument=json.dumps(document))
+    create(lambda_client, name, LOOK, Role=role["Arn"])
+
+
+def test_the_session_of_a_function_whose_name_has_one_letter(server: Server, boto3: str) -> None:
+    code = "import boto3\ndef handler(event, context):\n    return boto3.client('sts').get_caller_identity()['Arn']\n"
+    create(server.client(), "f", code, Layers=[boto3], Timeout=60, MemorySize=512)
+    assert invoke(server.client(), "f")[0].endswith(":assumed-role/lambda-role/f@lambda_function")
+
+
+def test_a_restored_function_asks_for_its_credentials(lambda_client: Any, name: str, boto3: str) -> None:
+    """botocore reads AWS_CONTAINER_CREDENTIALS_FULL_URI by itself."""
+    needs("python3.12")
+    code = """
+import boto3, os
+sts = boto3.client("sts")
+BEFORE = sts.get_caller_identity()["Arn"]
+def handler(event, context):
+    return BEFORE, sts.get_caller_identity()["Arn"], "AWS_ACCESS_KEY_ID" in os.environ
+"""
+    snap_start = {"ApplyOn": "PublishedVersions"}
+    create(lambda_client, name, code, Runtime="python3.12", Layers=[boto3], MemorySize=512, SnapStart=snap_start)
+    version = lambda_client.publish_version(FunctionName=name)["Version"]
+    lambda_client.get_waiter("published_version_active").wait(FunctionName=name, Qualifier=version)
+    before, after, in_variables = invoke(lambda_client, name, Qualifier=version)[0]
+    assert before == after == f"arn:aws:sts::000000000000:assumed-role/lambda-role/{name}"
+    assert not in_variables

@@ -93,6 +93,15 @@ def test_a_function_with_layers_and_a_key_uses_those_too() -> None:
     }
 
 
+@pytest.mark.parametrize("operation", ["CreateFunction", "UpdateFunctionConfiguration"])
+def test_who_gives_a_function_a_role_passes_it_to_lambda(operation: str) -> None:
+    role = "arn:aws:iam::123456789012:role/r"
+    passed = _asked(operation, FunctionName="f", Role=role)[1]
+    context = {"iam:passedtoservice": ("lambda.amazonaws.com",), "iam:associatedresourcearn": (FUNCTION,)}
+    assert passed == Access("iam:PassRole", role, context)
+    assert len(_asked(operation, FunctionName="f")) == 1
+
+
 def test_condition_keys_follow_from_the_parameters() -> None:
     (access,) = _asked("AddPermission", FunctionName="f", Principal="*", InvokedViaFunctionUrl=True)
     assert access.context == {"lambda:principal": ("*",), "lambda:invokedviafunctionurl": ("true",)}

@@ -12,7 +12,7 @@ from lambent.app.credentials import Credentials
 from lambent.app.elsewhere import start_neighbours
 from lambent.app.engine import Engine, start_driver, start_engine
 from lambent.app.failures import StartError
-from lambent.app.neighbours import start_ecr, start_identity, start_kms, start_logs
+from lambent.app.neighbours import lender, start_ecr, start_identity, start_kms, start_logs
 from lambent.app.state import State, open_state
 from lambent.app.stores import Stores, load
 from lambent.base.clock import SystemClock
@@ -25,6 +25,7 @@ from lambent.control.attachments import Attachments
 from lambent.control.code_signing import CodeSigning
 from lambent.control.concurrency import Concurrency
 from lambent.control.event_invoke import AppliedConfigs
+from lambent.control.execution_roles import ExecutionRoles
 from lambent.control.file_systems import FileSystems
 from lambent.control.functions import Functions
 from lambent.control.images import Images
@@ -94,17 +95,18 @@ class App:
         stores = await load(state, clock)
         logs = await start_logs(config, clock, state, operations, closing)
         self._driver = await start_driver(config, state, closing)
-        credentials = Credentials(self._accounts)
+        credentials = Credentials(lender(clock, state, self._accounts))
         doors = Doors() if config.has_doors else None
         engine = await start_engine(
             config, clock, state, stores, self._driver, logs, variables, credentials, doors, closing
         )
+        iam = await start_identity(clock, state, self._accounts, operations)
         orphans = await self._start_orphans(state, stores, engine)
-        functions = self._control(state, stores, engine, variables, orphans)
+        roles = ExecutionRoles(iam.trust.allows, lambda: operations.gate.enforces)
+        functions = self._control(state, stores, engine, variables, orphans, roles)
         await self._start_work(state, stores, engine)
         events = await self._start_events(state, stores, engine)
         Invocations(stores.functions, stores.aliases, engine.invoker, events).register(operations)
-        await start_identity(clock, state, self._accounts, operations)
         ecr = start_ecr(config, clock, state, stores.functions.digests, operations, closing)
         gateway = Gateway(operations, clock, self._accounts, config.region)
         gateway.host(ecr.registry)
@@ -130,7 +132,15 @@ class App:
         self._closing.push_async_callback(orphans.stop)
         return orphans
 
-    def _control(self, state: State, stores: Stores, engine: Engine, variables: Secrets, orphans: Orphans) -> Functions:
+    def _control(
+        self,
+        state: State,
+        stores: Stores,
+        engine: Engine,
+        variables: Secrets,
+        orphans: Orphans,
+        roles: ExecutionRoles,
+    ) -> Functions:
         """Lambda's operations but those that run functions, registered."""
         config, clock, operations, db = self._config, self._clock, self.operations, state.db
         store, aliases = stores.functions, stores.aliases
@@ -141,7 +151,7 @@ class App:
         images = Images(Client(operations, clock), state.registry_blobs)
         shares = FileSystems(config.file_systems, engine.driver.no_file_systems)
         functions = Functions(
-            store, aliases, stores.concurrency, attachments, signing, variables, images, shares, *means
+            store, aliases, stores.concurrency, attachments, signing, variables, images, shares, roles, *means
         )
         revealing = Revealing(operations, variables)
         functions.register(revealing)

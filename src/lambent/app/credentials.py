@@ -1,33 +1,31 @@
-"""Temporary credentials for execution environments."""
+"""Temporary credentials for execution environments: those of the function's role."""
 
 from __future__ import annotations
 
-import secrets
-import string
 from collections.abc import Mapping
 
 from lambent.control.records import Function
-from lambent.wire.sigv4 import Accounts
+from lambent.engine.credentials import LASTING
+from lambent.services.sts.lender import Lender
 
-_KEY_LETTERS = string.ascii_uppercase + string.digits
+_SHORTEST = 2  # characters of a session's name
+_FILLING = "@lambda_function"  # source: a recorded session of a function whose name has one letter
 
 
 class Credentials:
-    """Keys of the shape that AWS gives; the server knows whose they are."""
-
-    def __init__(self, accounts: Accounts) -> None:
-        self._accounts = accounts
+    def __init__(self, lender: Lender) -> None:
+        self._lender = lender
 
     def issue(self, function: Function) -> Mapping[str, str]:
-        key = "ASIA" + "".join(secrets.choice(_KEY_LETTERS) for _ in range(16))
-        account, role = function.key.account, function.role.rpartition("/")[2]
-        session = f"arn:aws:sts::{account}:assumed-role/{role}/{function.key.name}"
-        self._accounts.issue(key, account, session, function.role)
+        account, role, name = function.key.account, function.role.rpartition("/")[2], function.key.name
+        session = name if len(name) >= _SHORTEST else name + _FILLING
+        arn = f"arn:aws:sts::{account}:assumed-role/{role}/{session}"
+        lent = self._lender.lend(account, arn, function.role, LASTING)
         return {
-            "AWS_ACCESS_KEY_ID": key,
-            "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
-            "AWS_SESSION_TOKEN": secrets.token_urlsafe(96),
+            "AWS_ACCESS_KEY_ID": lent.key,
+            "AWS_SECRET_ACCESS_KEY": lent.secret,
+            "AWS_SESSION_TOKEN": lent.token,
         }
 
     def revoke(self, credentials: Mapping[str, str]) -> None:
-        self._accounts.forget(credentials["AWS_ACCESS_KEY_ID"])
+        self._lender.take_back(credentials["AWS_ACCESS_KEY_ID"])

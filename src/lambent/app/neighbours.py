@@ -15,6 +15,7 @@ from lambent.services.iam.service import Iam
 from lambent.services.kms.service import Kms
 from lambent.services.logs import service as logs_service
 from lambent.services.logs.store import LogStore
+from lambent.services.sts.lender import Lender
 from lambent.services.sts.service import Sts
 from lambent.services.sts.sessions import Sessions
 from lambent.wire.operations import Operations
@@ -41,6 +42,11 @@ async def start_logs(
     closing.push_async_callback(logs.stop)
     logs_service.register(logs, operations)
     return logs
+
+
+def lender(clock: Clock, state: State, accounts: Accounts) -> Lender:
+    """Who lends execution environments the credentials of their roles."""
+    return Lender(clock, accounts, state.root_key)
 
 
 async def start_identity(clock: Clock, state: State, accounts: Accounts, operations: Operations) -> Iam:

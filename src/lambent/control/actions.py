@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lambent.control import layers as layer_names
+from lambent.control.execution_roles import SERVICE
 from lambent.control.records import FunctionKey
 from lambent.wire import arn
 from lambent.wire.errors import AwsError
@@ -89,6 +90,15 @@ def _layer_uses(caller: Caller, parameters: Parameters) -> Iterable[Access]:
             yield Access("lambda:GetLayerVersion", name)
 
 
+def _passed_role(caller: Caller, parameters: Parameters) -> Iterable[Access]:
+    """iam:PassRole on the role that a function is to have."""
+    if role := parameters.get("Role"):
+        named = arn.parse(parameters["FunctionName"], None, caller)
+        function = FunctionKey(named.account, named.region, named.name).arn()
+        context = {"iam:passedtoservice": (SERVICE,), "iam:associatedresourcearn": (function,)}
+        yield Access("iam:PassRole", role, context)
+
+
 def _key_uses(caller: Caller, parameters: Parameters) -> Iterable[Access]:
     """What Lambda does in the caller's name with the KMS key that a function's variables are to lie under."""
     if key_arn := parameters.get("KMSKeyArn"):
@@ -123,7 +133,7 @@ RULES: Rules = {
     "CreateCodeSigningConfig": needs("lambda:CreateCodeSigningConfig", anything, request_tags()),
     "CreateEventSourceMapping": needs("lambda:CreateEventSourceMapping", anything, _mapped_function, request_tags()),
     "CreateFunction": together(
-        needs("lambda:CreateFunction", _function, request_tags(), *_SETTINGS), _layer_uses, _key_uses
+        needs("lambda:CreateFunction", _function, request_tags(), *_SETTINGS), _passed_role, _layer_uses, _key_uses
     ),
     "CreateFunctionUrlConfig": needs("lambda:CreateFunctionUrlConfig", _qualified, _URL),
     "DeleteAlias": needs("lambda:DeleteAlias", _function),
@@ -208,7 +218,7 @@ RULES: Rules = {
     "UpdateEventSourceMapping": needs("lambda:UpdateEventSourceMapping", _MAPPING, _mapped_function),
     "UpdateFunctionCode": needs("lambda:UpdateFunctionCode", _function),
     "UpdateFunctionConfiguration": together(
-        needs("lambda:UpdateFunctionConfiguration", _function, *_SETTINGS), _layer_uses, _key_uses
+        needs("lambda:UpdateFunctionConfiguration", _function, *_SETTINGS), _passed_role, _layer_uses, _key_uses
     ),
     "UpdateFunctionEventInvokeConfig": needs("lambda:UpdateFunctionEventInvokeConfig", _qualified),
     "UpdateFunctionUrlConfig": needs("lambda:UpdateFunctionUrlConfig", _qualified, _URL),

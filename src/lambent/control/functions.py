@@ -18,6 +18,7 @@ from lambent.control.code import Code, Package, image_uri_of, zip_of
 from lambent.control.code_signing import CodeSigning
 from lambent.control.concurrency_store import ConcurrencyStore
 from lambent.control.configuration import describe, summarize, timestamp
+from lambent.control.execution_roles import ExecutionRoles
 from lambent.control.file_systems import FileSystems
 from lambent.control.images import Images, kept
 from lambent.control.links import CodeLinks
@@ -47,6 +48,7 @@ class Functions:
         secrets: Secrets,
         images: Images,
         file_systems: FileSystems,
+        roles: ExecutionRoles,
         blobs: Blobs,
         trees: Trees,
         orphans: Orphans,
@@ -63,6 +65,7 @@ class Functions:
         self._secrets = secrets
         self._images = images
         self._file_systems = file_systems
+        self._roles = roles
         self._links = CodeLinks(blobs, clock, key)
         self._clock = clock
 
@@ -92,6 +95,7 @@ class Functions:
         archive = b"" if function.package_type == "Image" else zip_of(parameters["Code"], "creating")
         if await self._store.get(key) is not None:
             raise already_exists(key)
+        await self._roles.check(key, parameters)
         if function.package_type == "Image":
             return await self._create_from_image(context, parameters, function)
         self._refuse_beyond_quota(key, len(archive))
@@ -252,6 +256,7 @@ class Functions:
         key = names.unqualified(context, parameters)
         settings.check(parameters, key.region)
         self._file_systems.check(parameters)
+        await self._roles.check(key, parameters)
         if parameters.get("Layers"):
             await self._signing.check_deployment(context, key)
         now = timestamp(self._clock.now())

@@ -8,11 +8,10 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime
 
 from lambent.base.clock import Clock
-
-_LAST = timedelta(hours=6)  # what a restored environment is told
+from lambent.engine.credentials import EXPIRY, LASTING
 
 
 class ContainerCredentials:
@@ -20,6 +19,7 @@ class ContainerCredentials:
         """`first` and what `renew` gives are environment variables by their names."""
         self._clock = clock
         self._current = first
+        self._issued = clock.time()
         self._renew = renew
         self._token = secrets.token_urlsafe(32)
 
@@ -29,15 +29,17 @@ class ContainerCredentials:
         return {"AWS_CONTAINER_AUTHORIZATION_TOKEN": self._token}
 
     def renew(self) -> None:
-        self._current = self._renew()
+        self._current, self._issued = self._renew(), self._clock.time()
 
     def answer(self, token: str) -> Mapping[str, str] | None:
-        """None for whoever has not got the token."""
+        """None for whoever has not got the token. New ones when those there are will soon have expired."""
         if not hmac.compare_digest(token.encode(), self._token.encode()):
             return None
+        if self._clock.time() >= self._issued + EXPIRY:
+            self.renew()
         return {
             "AccessKeyId": self._current.get("AWS_ACCESS_KEY_ID", ""),
             "SecretAccessKey": self._current.get("AWS_SECRET_ACCESS_KEY", ""),
             "Token": self._current.get("AWS_SESSION_TOKEN", ""),
-            "Expiration": f"{self._clock.now() + _LAST:%Y-%m-%dT%H:%M:%SZ}",
+            "Expiration": f"{datetime.fromtimestamp(self._issued + LASTING, UTC):%Y-%m-%dT%H:%M:%SZ}",
         }

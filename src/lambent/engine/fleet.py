@@ -39,10 +39,12 @@ class Slot:
     fleet: Fleet
     function: Function
     since: float  # monotonic seconds of its last change
+    born: float  # monotonic seconds of its creation
     standing: Standing = Standing.CREATING
     environment: Environment | None = None
     task: asyncio.Task[None] | None = None  # what makes, starts or restarts it
     retired: bool = False  # to be ended when it next comes to rest
+    expired: bool = False  # and even though invocations wait: its credentials are old
     failure: Outcome | AwsError | None = None  # how its first init phase failed
 
 

@@ -15,6 +15,7 @@ from lambent.base import memory
 from lambent.base.clock import Clock
 from lambent.control.records import Function, FunctionKey
 from lambent.engine import eviction
+from lambent.engine.credentials import EXPIRY
 from lambent.engine.doors import Doors
 from lambent.engine.environment import Environment
 from lambent.engine.failures import platform_error, timed_out
@@ -271,7 +272,8 @@ class Invoker:
 
     def begin(self, fleet: Fleet) -> Slot:
         self._numbers += 1
-        slot = Slot(f"slot-{self._numbers}", fleet, fleet.function, self._clock.monotonic())
+        now = self._clock.monotonic()
+        slot = Slot(f"slot-{self._numbers}", fleet, fleet.function, since=now, born=now)
         self._slots[slot.id] = slot
         fleet.add(slot)
         self._creating[fleet.function.runtime] += 1
@@ -417,7 +419,7 @@ class Invoker:
     def _rest(self, slot: Slot, standing: Standing) -> None:
         """The environment could take an invocation: the next of its function, unless its place is needed more."""
         fleet = slot.fleet
-        if fleet.waiting and not self._gives_way(fleet):
+        if fleet.waiting and not slot.expired and not self._gives_way(fleet):
             self._move(slot, standing)
             if (invocation := self._next_waiting(fleet)) is not None:
                 self._dispatch(slot, invocation)
@@ -510,6 +512,7 @@ class Invoker:
         while True:
             await asyncio.sleep(min(1.0, self._idle_seconds / 2))
             self._end_surplus()
+            self._end_expired()
             self._relieve()
             self.held.tend()
 
@@ -517,6 +520,16 @@ class Invoker:
         oldest = self._clock.monotonic() - self._idle_seconds
         for slot in list(itertools.takewhile(lambda slot: slot.since < oldest, self._resting)):
             self._end(slot)
+
+    def _end_expired(self) -> None:
+        """Let others take the place of environments whose credentials come to their end."""
+        oldest = self._clock.monotonic() - EXPIRY
+        for slot in list(itertools.takewhile(lambda slot: slot.born < oldest, self._slots.values())):
+            fleet = slot.fleet
+            if slot.expired or snap_started(slot.function) or fleet.initialised < fleet.kept:
+                continue  # of those that are provisioned, one after the other
+            slot.expired = True
+            self.retire_slot(slot)
 
     def _relieve(self) -> None:
         """End idle environments, then those that wait to be restored, when the machine runs short of memory."""

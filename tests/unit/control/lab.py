@@ -22,6 +22,7 @@ from lambent.control.attachments import Attachments
 from lambent.control.code_signing import CodeSigning
 from lambent.control.concurrency import Concurrency
 from lambent.control.concurrency_store import PROVISION, ConcurrencyStore
+from lambent.control.execution_roles import ExecutionRoles, Values
 from lambent.control.file_systems import FileSystems
 from lambent.control.functions import Functions
 from lambent.control.images import Images
@@ -85,7 +86,10 @@ class Lab:
         images = Images(Client(self.operations, self.clock), self.blobs)
         shares = FileSystems((ACCESS_POINT,))
         kept = (self.store, self.aliases, self.concurrency)
-        self.functions = Functions(*kept, attachments, signing, self.secrets, images, shares, *means)
+        self.roles: dict[str, bool] = {}  # those that IAM knows, and whether they trust Lambda
+        self.authorised = False
+        roles = ExecutionRoles(self._trusts, lambda: self.authorised)
+        self.functions = Functions(*kept, attachments, signing, self.secrets, images, shares, roles, *means)
         revealing = Revealing(self.operations, self.secrets)
         self.layers.register(self.operations)
         self.functions.register(revealing)
@@ -122,6 +126,11 @@ class Lab:
         await self.jobs.stop()
         await self.kms.stop()
         await self.db.close()
+
+    async def _trusts(self, role: str, service: str, context: Values) -> bool | None:
+        assert service == "lambda.amazonaws.com"
+        assert context["aws:sourceaccount"]
+        return self.roles.get(role)
 
     async def _prepare(self, job: Job) -> None:
         """What the engine does: here it waits for the test."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 from collections.abc import AsyncIterator
@@ -12,12 +13,15 @@ import pytest
 
 from lambent.base.clock import SystemClock
 from lambent.engine import restore_phase
+from lambent.engine.container_credentials import ContainerCredentials
+from lambent.engine.credentials import EXPIRY
 from lambent.engine.environment import Environment
 from lambent.engine.failures import platform_error
 from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.restore_phase import SNAP_START, refusal
 from lambent.engine.sandbox import Exit
 from lambent.engine.states import State
+from lambent.testing import FakeClock
 
 from .factory import make_function
 from .scripted import ScriptedExtension, ScriptedRuntime, ScriptedSandbox, scripted_runtime
@@ -179,6 +183,26 @@ async def test_credentials_are_handed_out_for_the_token_and_new_after_the_restor
     restoring = await stage.restoring()
     assert (await fetch(token))[1]["AccessKeyId"] == "second"
     restoring.cancel()
+
+
+async def test_credentials_that_come_to_their_end_are_replaced_by_new_ones() -> None:
+    clock, numbers = FakeClock(), itertools.count(2)
+    given = ContainerCredentials(clock, KEYS, lambda: {**KEYS, "AWS_ACCESS_KEY_ID": str(next(numbers))})
+    token = given.variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
+
+    def found() -> tuple[str, str]:
+        answer = given.answer(token)
+        assert answer is not None
+        return answer["AccessKeyId"], answer["Expiration"]
+
+    assert found() == ("first", "2026-11-21T17:04:33Z")
+    clock.advance(EXPIRY - 1)
+    assert found() == ("first", "2026-11-21T17:04:33Z")
+    clock.advance(1)
+    assert found() == ("2", "2026-11-22T04:04:33Z")
+    assert found() == ("2", "2026-11-22T04:04:33Z")
+    given.renew()
+    assert found()[0] == "3"
 
 
 def test_a_lost_sandbox_is_no_fault_of_the_hook() -> None:

@@ -11,6 +11,7 @@ import pytest
 from lambent.base.clock import SystemClock
 from lambent.base.memory import Reading
 from lambent.control.records import Function
+from lambent.engine.credentials import EXPIRY
 from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.invoker import CREATIONS, Invoker
 from lambent.engine.lease import Leases, NoReservations
@@ -35,7 +36,8 @@ class Stage:
         self.driver = ScriptedDriver(script)
         self.logs = LogBook(SystemClock())
         options = {"budget": 10, "idle_seconds": 60.0} | settings
-        self.invoker = Invoker(self.driver, FakeRuntimes(), SystemClock(), self.logs, lambda function: {}, **options)  # type: ignore[arg-type]
+        self.clock = Aging()
+        self.invoker = Invoker(self.driver, FakeRuntimes(), self.clock, self.logs, lambda function: {}, **options)  # type: ignore[arg-type]
         self._numbers = 0
 
     async def invoke(self, function: Function, payload: bytes = b"{}", **members: Any) -> Outcome:
@@ -111,6 +113,67 @@ async def test_an_update_retires_what_runs_the_old_code(stage: Stage) -> None:
     stage.invoker.retire(new.key, [new])
     await asyncio.sleep(0.01)
     assert "destroy" not in stage.driver.sandboxes[1].history
+
+
+class Aging(SystemClock):
+    """Real time, and what a test adds to it."""
+
+    age = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.age
+
+
+async def _aged(stage: Stage, seconds: float) -> None:
+    stage.clock.age += seconds
+    stage.invoker._end_expired()
+    await asyncio.sleep(0.01)
+
+
+async def test_an_environment_ends_before_its_credentials_do(stage: Stage) -> None:
+    function = make_function()
+    await stage.invoke(function)
+    await _aged(stage, EXPIRY - 10)
+    await stage.invoke(function)
+    assert len(stage.driver.sandboxes) == 1
+    await _aged(stage, 11)
+    assert stage.driver.sandboxes[0].history[-1] == "destroy"
+    await stage.invoke(function)
+    assert len(stage.driver.sandboxes) == 2
+
+
+async def test_old_credentials_end_an_environment_even_while_invocations_wait() -> None:
+    stage = Stage(slow, budget=1)
+    function = make_function()
+    running = [asyncio.ensure_future(stage.invoke(function, str(n).encode())) for n in range(3)]
+    while not stage.driver.sandboxes or stage.driver.sandboxes[0].assignment is None:
+        await asyncio.sleep(0.001)
+    await _aged(stage, EXPIRY + 1)
+    assert [outcome.payload for outcome in await asyncio.gather(*running)] == [b"0", b"1", b"2"]
+    assert len(stage.driver.sandboxes) == 2
+    await stage.invoker.stop()
+
+
+async def test_provisioned_environments_with_old_credentials_are_replaced_one_after_the_other() -> None:
+    stage = Stage()
+    function = make_function(version="1")
+    assert await stage.invoker.held.hold(function, 2) is None
+    await _aged(stage, EXPIRY + 1)
+    assert [sandbox.history[-1] == "destroy" for sandbox in stage.driver.sandboxes[:2]] == [True, False]
+    while stage.invoker.held.counts(function.key) != {"1": 2}:
+        await asyncio.sleep(0.001)
+    await _aged(stage, 0)
+    assert stage.driver.sandboxes[1].history[-1] == "destroy"
+    await stage.invoker.stop()
+
+
+async def test_what_goes_on_from_a_snapshot_asks_for_new_credentials_instead() -> None:
+    stage = Stage()
+    function = make_function(version="1", snap_start="PublishedVersions")
+    await stage.invoke(function)
+    await _aged(stage, EXPIRY + 1)
+    assert "destroy" not in stage.driver.sandboxes[0].history
+    await stage.invoker.stop()
 
 
 async def test_a_busy_environment_is_retired_after_its_answer() -> None:

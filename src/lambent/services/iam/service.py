@@ -12,6 +12,7 @@ from lambent.services.iam.policies import ManagedPolicies
 from lambent.services.iam.principal_simulation import PrincipalSimulator
 from lambent.services.iam.roles import Roles
 from lambent.services.iam.simulation import PolicySimulator
+from lambent.services.iam.trust import Trust
 from lambent.services.iam.users import Users
 from lambent.wire.operations import Operations
 from lambent.wire.sigv4 import Accounts
@@ -23,6 +24,7 @@ class Iam:
     def __init__(self, db: Database, clock: Clock, accounts: Accounts, root_key: bytes) -> None:
         """`accounts` learns whose the access keys are; their secrets lie sealed under `root_key`."""
         self.directory = Directory(db, clock)
+        self.trust = Trust(self.directory)
         self._accounts = accounts
         self._keys = AccessKeys(self.directory, accounts, root_key)
 
