@@ -51,6 +51,7 @@ class Config:
     function_endpoint: str = "on"  # or "off": whether functions reach this server's AWS API
     log_level: str = "info"  # one of LOG_LEVELS
     logs_size: int = 1024  # MiB that what functions print may take on disk, all log groups together
+    metrics_size: int = 256  # MiB that metrics may take on disk
     region: str = "us-east-1"  # of requests that name none
     root_key: str = "file"  # where the key above all other keys comes from: see `root_key`
     organizations: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the accounts of each organisation
@@ -201,6 +202,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "function_endpoint": _choice(*SWITCHES),
     "log_level": _choice(*LOG_LEVELS),
     "logs_size": _whole(1, 1 << 30),
+    "metrics_size": _whole(1, 1 << 30),
     "region": _region,
     "root_key": _root_key_source,
     "organizations": _organizations,

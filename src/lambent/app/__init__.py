@@ -12,6 +12,8 @@ from lambent.app.credentials import Credentials
 from lambent.app.elsewhere import start_neighbours
 from lambent.app.engine import Engine, start_driver, start_engine
 from lambent.app.failures import StartError
+from lambent.app.figures import Figures
+from lambent.app.metrics import Lambda, start_metrics
 from lambent.app.neighbours import lender, start_ecr, start_identity, start_kms, start_logs
 from lambent.app.state import State, open_state
 from lambent.app.stores import Stores, load
@@ -93,6 +95,7 @@ class App:
         variables = Secrets(Client(operations, clock))
         await seal_what_is_readable(state.db, variables)
         stores = await load(state, clock)
+        metrics = await start_metrics(config, clock, state, operations, closing)
         logs = await start_logs(config, clock, state, operations, closing)
         self._driver = await start_driver(config, state, closing)
         credentials = Credentials(lender(clock, state, self._accounts))
@@ -100,6 +103,7 @@ class App:
         engine = await start_engine(
             config, clock, state, stores, self._driver, logs, variables, credentials, doors, closing
         )
+        metrics.collect(Lambda(engine.invoker, clock).points)
         iam = await start_identity(clock, state, self._accounts, operations)
         orphans = await self._start_orphans(state, stores, engine)
         roles = ExecutionRoles(iam.trust.allows, lambda: operations.gate.enforces)
@@ -114,6 +118,7 @@ class App:
         neighbours = start_neighbours(config, clock, state, self._accounts, operations, gateway, closing)
         own = (clock, engine.invoker, engine.runtimes, logs, stores.functions, self._driver.name, neighbours)
         Endpoints(*own).mount(gateway)
+        gateway.route("/_lambent/metrics", Figures(engine.invoker, events, metrics.flush).page)
         declare(operations)
         endpoint = await self._listen(gateway)
         neighbours.embedded.configure(endpoint=endpoint, native=sorted(operations.services()))
@@ -174,10 +179,12 @@ class App:
 
     async def _start_events(self, state: State, stores: Stores, engine: Engine) -> EventQueue:
         configs = AppliedConfigs(state.db)
+        invoker = engine.invoker
+        note = invoker.meters.note
         delivery = Delivery(
-            state.db, stores.functions, stores.aliases, configs, stores.concurrency, engine.invoker.invoke, self._clock
+            state.db, stores.functions, stores.aliases, configs, stores.concurrency, invoker.invoke, self._clock, note
         )
-        events = EventQueue(state.db, delivery, stores.concurrency, self._clock)
+        events = EventQueue(state.db, delivery, stores.concurrency, self._clock, note=note)
         stores.functions.on_remove(events.let_go)
         await events.start()
         self._closing.push_async_callback(events.stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lambent.control import actions as control
+from lambent.services.cloudwatch import actions as cloudwatch
 from lambent.services.ecr import actions as ecr
 from lambent.services.iam import actions as iam
 from lambent.services.kms import actions as kms
@@ -12,6 +13,7 @@ from lambent.wire.gate import Rules
 from lambent.wire.operations import Operations
 
 RULES: dict[str, Rules] = {
+    "cloudwatch": cloudwatch.RULES,
     "ecr": ecr.RULES,
     "iam": iam.RULES,
     "kms": kms.RULES,

@@ -31,6 +31,7 @@ _HELP = {
     "function_endpoint": "whether functions reach this server's AWS API: " + ", ".join(config.SWITCHES),
     "log_level": "how much the server tells: " + ", ".join(config.LOG_LEVELS),
     "logs_size": "MiB on disk for what functions print, all log groups together",
+    "metrics_size": "MiB on disk for metrics",
     "region": "region of requests that name none",
     "root_key": "where the key comes from that all others lie under: file, env:NAME or command:…",
     "file_systems": "directories for the ARNs of access points: ARN=DIRECTORY …",

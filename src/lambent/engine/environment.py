@@ -83,6 +83,7 @@ class Environment:
         self.runtime = runtime
         self.state = State.STARTING
         self.log_stream = log_stream
+        self.init_took: float | None = None  # seconds of the init phase of an environment's own start
         self.idle_since = 0.0  # monotonic seconds
         self._sandbox = sandbox
         self._clock = clock
@@ -215,7 +216,7 @@ class Environment:
         """Nobody can register or subscribe from here on."""
         seconds = self._init.report(failure, self._work.current)
         told = failure is None and self._init.name == "init" and self._initialization != SNAP_START
-        self._work.init_seconds = seconds if told else None
+        self._work.init_seconds = self.init_took = seconds if told else None
         self.extensions.open = False
         self.telemetry.close()
 

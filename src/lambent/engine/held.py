@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from lambent.control.records import Function, FunctionKey
@@ -70,6 +70,14 @@ class Held:
             return None
         fleet = self._held.get(provisioned_identity(function))
         return fleet if fleet is not None and fleet.taken < fleet.initialised else None
+
+    def has(self, function: Function) -> bool:
+        """Whether environments are kept for the version."""
+        return bool(self._held) and provisioned_identity(function) in self._held
+
+    def use(self) -> Iterator[tuple[Function, int, int]]:
+        """Of every version that has some: how many are at work, and how many are kept."""
+        return ((fleet.function, fleet.taken, fleet.kept) for fleet in self._held.values())
 
     def fill(self, fleet: Fleet) -> None:
         """Make what is missing, a few at a time; this is called again whenever one of them is there or has failed."""

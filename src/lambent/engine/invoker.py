@@ -25,6 +25,7 @@ from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.lease import Leases
 from lambent.engine.logs import Logs
 from lambent.engine.maker import Credentials, Maker, Variables, no_variables
+from lambent.engine.meters import Meters
 from lambent.engine.pool import FINISHING_GRACE, Evict, gives_way, plan
 from lambent.engine.restore_phase import SNAP_START, refusal
 from lambent.engine.runtimes import Runtimes
@@ -68,6 +69,7 @@ class Invoker:
         revoke: Callable[[Mapping[str, str]], None] = lambda credentials: None,
         doors: Doors | None = None,
         read_memory: Callable[[], memory.Reading] = memory.read,
+        meters: Meters | None = None,
     ) -> None:
         """At most `budget` environments exist at once; one that is idle for `idle_seconds` ends.
 
@@ -82,6 +84,7 @@ class Invoker:
         self._idle_seconds = idle_seconds
         self._leases = leases or Leases()
         self._read_memory = read_memory
+        self.meters = meters or Meters(clock)
         self._fleets: dict[str, Fleet] = {}  # by the identity of the function version
         self.held = Held(self, self._fleets, budget)
         self.spares = Spares(self, spares)
@@ -118,11 +121,17 @@ class Invoker:
         fleet = self.held.free(invocation.function)
         shared = False
         if fleet is None:
-            shared = self._leases.take(key)
+            try:
+                shared = self._leases.take(key)
+            except AwsError:
+                self.meters.throttled(invocation)
+                raise
             fleet = self.fleet(invocation.function, invocation.tenant)
         else:
             fleet.taken += 1
         held = fleet if fleet.kept else None
+        levels = self.meters.began(invocation, shared)
+        outcome: Outcome | None = None
         try:
             slot = fleet.ready() if not fleet.waiting else None
             if slot is not None:
@@ -131,11 +140,14 @@ class Invoker:
                 self._queue(fleet, invocation)
                 if not self._restores(fleet):
                     self._provide((fleet.identity,))
-            return await invocation.done
+            outcome = await invocation.done
+            return outcome
         except asyncio.CancelledError:
             self._forget(invocation)
             raise
         finally:
+            spilled = held is None and self.held.has(invocation.function)
+            self.meters.ended(invocation, levels, outcome, held is not None, spilled)
             if held is not None:
                 held.taken -= 1
             else:
@@ -173,6 +185,19 @@ class Invoker:
     def on_end(self, callback: Callable[[], None]) -> None:
         """Call back whenever an environment has ended and given up what it held."""
         self._watchers.append(callback)
+
+    def waiting(self) -> dict[FunctionKey, int]:
+        """How many invocations of each function wait for an environment."""
+        found: Counter[FunctionKey] = Counter()
+        for fleet in self._fleets.values():
+            if fleet.waiting:
+                found[fleet.function.key] += len(fleet.waiting)
+        return found
+
+    @property
+    def budget(self) -> int:
+        """The most environments at once."""
+        return self._budget
 
     def environments(self) -> list[Environment]:
         """What runs now, for status pages."""
@@ -324,6 +349,8 @@ class Invoker:
         environment = slot.environment
         if slot.id not in self._slots or environment is None:
             return
+        if environment.init_took is not None:
+            self.meters.initialised(slot.function.key, slot.function.version, environment.init_took)
         if slot.retired and slot.standing in (Standing.IDLE, Standing.SNAPSHOT):
             self._end(slot)
         elif environment.state is State.STALE:

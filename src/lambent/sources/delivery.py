@@ -23,6 +23,12 @@ _LEAST_AGE = 60.0  # seconds: no event invoke config can say less
 RECORD_LIMIT = 1_048_576  # bytes of an event, which a record for a function is
 
 Invoke = Callable[[Invocation], Awaitable[Outcome]]
+Note = Callable[[FunctionKey, str | None, str, float], None]
+"""(function, qualifier, CloudWatch's name of what happened, its value)"""
+
+
+def unnoted(key: FunctionKey, qualifier: str | None, metric: str, value: float) -> None:
+    pass
 
 
 class Aliases(Protocol):
@@ -60,6 +66,7 @@ class Aftermath:
     due: float | None = None  # when the event is tried again
     follower: Event | None = None  # the event that takes its record to a function
     message: str | None = None  # what an operator should know
+    counted: tuple[str, ...] = ()  # metrics of AWS/Lambda that go up by one
 
 
 class Delivery:
@@ -74,6 +81,7 @@ class Delivery:
         limits: Limits,
         invoke: Invoke,
         clock: Clock,
+        note: Note = unnoted,
     ) -> None:
         self._db = db
         self._store = store
@@ -82,6 +90,7 @@ class Delivery:
         self._limits = limits
         self._invoke = invoke
         self._clock = clock
+        self._note = note
 
     async def deliver(self, event: Event) -> Aftermath:
         """Try once. The event has ended, its record on its way, or its next try is written."""
@@ -89,6 +98,8 @@ class Delivery:
         aftermath = await self._db.write(lambda connection: self._settle(connection, event, attempt))
         if aftermath.message is not None:
             _log.warning("%s", aftermath.message)
+        for metric in aftermath.counted:
+            self._note(event.key, event.qualifier, metric, 1.0)
         return aftermath
 
     async def _too_old(self, event: Event) -> bool:
@@ -112,6 +123,8 @@ class Delivery:
             return Try(Result.REFUSED, function, problem="the function runs for tenants only", gone=True)
         tenant = event.tenant if function.per_tenant else None
         invoked = event.key.arn(event.qualifier)
+        age = max(0.0, self._clock.time() - event.history.accepted)
+        self._note(event.key, event.qualifier, "AsyncEventAge", age * 1000)
         invocation = Invocation(event.request_id, function, event.payload, invoked, event.trace, tenant=tenant)
         try:
             outcome = await self._invoke(invocation)
@@ -127,7 +140,7 @@ class Delivery:
         if attempt.gone:
             known = event_store.remove(connection, event)
             problem = f"{_named(event)} was dropped: {attempt.problem}"
-            return Aftermath(message=problem if known else None)
+            return Aftermath(message=problem, counted=("AsyncEventsDropped",)) if known else Aftermath()
         step = schedule.after(event.history, attempt.result, _rules(config), self._clock.time())
         if isinstance(step, Retry):
             event_store.put_off(connection, event, step.due, step.history)
@@ -138,8 +151,9 @@ class Delivery:
 
     def _tell(self, connection: Connection, event: Event, attempt: Try, end: End, arn: str | None) -> Aftermath:
         """Send the record of an event that has ended on its way, or say why that cannot be."""
-        problems = []
+        problems, counted = [], []
         if end.condition is not Condition.SUCCESS:
+            counted.append("AsyncEventsDropped")
             why = f": {attempt.problem}" if attempt.problem else ""
             problems.append(f"{_named(event)} has failed ({end.condition.value}) after {end.runs} runs{why}")
         follower = None
@@ -148,8 +162,10 @@ class Delivery:
             content = destinations.record(event, end, attempt.outcome, version, self._clock.now())
             named = destinations.function_named(arn)
             if named is None:
+                counted.append("DestinationDeliveryFailures")
                 problems.append(f"the record of {_named(event)} was not sent to {arn}: {destinations.not_there(arn)}")
             elif len(content) > RECORD_LIMIT:
+                counted.append("DestinationDeliveryFailures")
                 size = f"it has {len(content)} bytes, and an event {RECORD_LIMIT} at most"
                 problems.append(f"the record of {_named(event)} was not sent to {arn}: {size}")
             else:
@@ -158,8 +174,9 @@ class Delivery:
                 event_store.insert(connection, follower)
         queue = self._dead_letters(event, attempt)
         if queue and end.condition is not Condition.SUCCESS:
+            counted.append("DeadLetterErrors")
             problems.append(f"{_named(event)} was not sent to {queue}: {destinations.not_there(queue)}")
-        return Aftermath(follower=follower, message="; ".join(problems) or None)
+        return Aftermath(follower=follower, message="; ".join(problems) or None, counted=tuple(counted))
 
     def _dead_letters(self, event: Event, attempt: Try) -> str | None:
         function = attempt.function or self._store.serving(event.key)

@@ -12,7 +12,7 @@ from lambent.base.clock import Clock
 from lambent.base.db import Connection, Database, DatabaseError
 from lambent.control.records import FunctionKey
 from lambent.sources import event_store
-from lambent.sources.delivery import Aftermath, Limits
+from lambent.sources.delivery import Aftermath, Limits, Note, unnoted
 from lambent.sources.event_store import Event
 from lambent.sources.schedule import History
 
@@ -41,7 +41,17 @@ def share(under_way: int, free: int, reserved: int | None) -> int:
 class EventQueue:
     """Belongs to one event loop. In memory are the events under way, and when the next of each function is due."""
 
-    def __init__(self, db: Database, delivery: Delivers, limits: Limits, clock: Clock, *, places: int = PLACES) -> None:
+    def __init__(
+        self,
+        db: Database,
+        delivery: Delivers,
+        limits: Limits,
+        clock: Clock,
+        *,
+        places: int = PLACES,
+        note: Note = unnoted,
+    ) -> None:
+        self._note_metric = note
         self._db = db
         self._delivery = delivery
         self._limits = limits
@@ -79,6 +89,11 @@ class EventQueue:
 
         await self._db.write(work)
 
+    @property
+    def under_way(self) -> int:
+        """Events that a function has, or that wait for one in memory."""
+        return self._count
+
     def wake(self) -> None:
         """Look again what is due: time has passed."""
         self._awake.set()
@@ -92,6 +107,7 @@ class EventQueue:
 
     def _offer(self, event: Event) -> None:
         """A new event: under way at once unless others of its function wait."""
+        self._note_metric(event.key, event.qualifier, "AsyncEventsReceived", 1.0)
         if self._task is None:
             return
         others_wait = event.key in self._heads or event.key == self._fetching

@@ -12,11 +12,12 @@ from functools import cache
 from botocore.model import OperationModel
 
 from lambent.base.http import Headers, Request
-from lambent.wire import models
+from lambent.wire import bodies, models
 from lambent.wire.errors import AwsError, not_built
 from lambent.wire.models import Service
 
 _SEGMENT = re.compile(r"[^/]+")
+_FORM_LIMIT = 16 << 20  # bytes of a form without its coding
 _IGNORED_QUERY = frozenset({"x-id"})
 _RPC_V2 = re.compile(r"/service/([\w.]+)/operation/(\w+)")
 _FEDERATION = ("AssumeRoleWithWebIdentity", "AssumeRoleWithSAML")  # of STS, never signed: their token is who asks
@@ -277,7 +278,10 @@ def _rpc_v2(action: str, names: tuple[str, ...]) -> Route:
 
 def _action(request: Request) -> str | None:
     """`Action` of a query-protocol request, from the body or the query string."""
-    for text in (request.body.decode("latin-1") if request.body else "", request.query):
+    body = request.body
+    if bodies.is_coded(request.headers):  # SDKs compress the metrics that they put
+        body = bodies.decode_body(request.headers, body, limit=_FORM_LIMIT)
+    for text in (body.decode("latin-1") if body else "", request.query):
         match = re.search(r"(?:^|&)Action=([^&]*)", text)
         if match:
             return urllib.parse.unquote_plus(match[1])

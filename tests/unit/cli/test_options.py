@@ -33,6 +33,7 @@ def test_every_setting_is_an_option(monkeypatch):
         "function_endpoint": "off",
         "log_level": "debug",
         "logs_size": "64",
+        "metrics_size": "32",
         "region": "eu-west-1",
         "root_key": "env:SOMETHING",
         "snap_start_spares": "5",
