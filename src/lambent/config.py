@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 ISOLATIONS = ("auto", "namespaces", "oci", "gvisor", "process")
 AUTHS = ("off", "iam")
 SWITCHES = ("on", "off")
+NETWORKS = ("auto", "internet", "none")
 TMPS = ("auto", "disk", "memory")
 SERVICE_MODES = ("native", "embedded", "none")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -48,6 +49,10 @@ class Config:
     snap_start_spares: int = 1  # initialised environments of each version with SnapStart that wait to be restored
     stems: int = 2  # sandboxes of each runtime that wait ready
     tmp: str = "auto"  # one of TMPS
+    network: str = "auto"  # one of NETWORKS: what functions reach outside
+    network_allowed: Sequence[tuple[str, int | None]] = field(
+        default_factory=list
+    )  # beside the internet; each port may be None
     function_endpoint: str = "on"  # or "off": whether functions reach this server's AWS API
     log_level: str = "info"  # one of LOG_LEVELS
     logs_size: int = 1024  # MiB that what functions print may take on disk, all log groups together
@@ -137,6 +142,28 @@ def _organizations(value: object) -> dict[str, frozenset[str]]:
     return {name: frozenset(accounts) for name, accounts in value.items()}
 
 
+def _addresses(value: object) -> tuple[tuple[str, int | None], ...]:
+    """From a list of the file, or from text: `10.0.0.5:5432 192.168.1.0/24`."""
+    wanted = ValueError("IPv4 addresses or networks, each with a port or without: 10.0.0.5:5432 192.168.1.0/24")
+    if isinstance(value, str):
+        value = value.split()
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        raise wanted
+    found = []
+    for one in value:
+        address, colon, port = one.partition(":")
+        try:
+            network = ipaddress.IPv4Network(address)
+        except ValueError:
+            raise wanted from None
+        if network.is_loopback or network.is_link_local or (colon and not re.fullmatch(r"[1-9][0-9]{0,4}", port)):
+            raise wanted
+        if colon and int(port) > 65_535:
+            raise wanted
+        found.append((str(network), int(port) if colon else None))
+    return tuple(found)
+
+
 def _file_systems(value: object) -> dict[str, Path]:
     """From a table of the file, or from text: `arn:…:access-point/fsap-…=/srv/shared arn:…=…`."""
     wanted = ValueError("ARNs of access points with absolute directories, such as arn:aws:…:access-point/fsap-1=/srv/f")
@@ -199,6 +226,8 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "snap_start_spares": _whole(0, 100),
     "stems": _whole(0, 100),
     "tmp": _choice(*TMPS),
+    "network": _choice(*NETWORKS),
+    "network_allowed": _addresses,
     "function_endpoint": _choice(*SWITCHES),
     "log_level": _choice(*LOG_LEVELS),
     "logs_size": _whole(1, 1 << 30),

@@ -158,6 +158,22 @@ def test_organisations_as_text_and_as_a_table(tmp_path):
     assert load(file=file, environment=HOME).organizations == {"o-a1b2c3d4e5": {"111111111111"}}
 
 
+def test_addresses_as_text_and_as_a_list(tmp_path):
+    expected = (("10.0.0.5/32", 5432), ("192.168.0.0/16", None))
+    assert load({"network_allowed": "10.0.0.5:5432 192.168.0.0/16"}, environment=HOME).network_allowed == expected
+    file = tmp_path / "lambent.toml"
+    file.write_text('network_allowed = ["10.0.0.5:5432", "192.168.0.0/16"]\n')
+    assert load(file=file, environment=HOME).network_allowed == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "10.0.0.5:0", "10.0.0.5:65536", "10.0.0.5:", "::1", "127.0.0.1:80", "169.254.169.254", "10.0.0.5/8"]
+)
+def test_what_functions_cannot_be_allowed_to_reach(text):
+    with pytest.raises(ConfigError, match="IPv4 addresses or networks"):
+        load({"network_allowed": text}, environment=HOME)
+
+
 def test_file_systems_as_text_and_as_a_table(tmp_path):
     arn = "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-1"
     assert load({"file_systems": f"{arn}=/a {arn}2=/b"}, environment=HOME).file_systems == {

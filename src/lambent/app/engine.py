@@ -16,6 +16,7 @@ from lambent.control.secrets import Secrets
 from lambent.control.store import PREPARE
 from lambent.engine.doors import Doors
 from lambent.engine.drivers.namespaces import NamespaceDriver
+from lambent.engine.drivers.network import Network, Opening
 from lambent.engine.drivers.oci import Engine as OciEngine
 from lambent.engine.drivers.oci import OciDriver
 from lambent.engine.drivers.process import ProcessDriver
@@ -49,6 +50,11 @@ async def start_driver(config: Config, state: State, closing: AsyncExitStack) ->
     return driver
 
 
+def _network(config: Config, state: State) -> Network:
+    openings = [Opening(network, port) for network, port in config.network_allowed]
+    return Network(config.network, state.tag, openings)
+
+
 def _driver(config: Config, state: State) -> Driver:
     places = (state.data / "sandboxes", state.data / "trees")
     match config.isolation:
@@ -63,6 +69,7 @@ def _driver(config: Config, state: State) -> Driver:
                 tmp=config.tmp,
                 file_systems=config.file_systems,
                 door=config.has_doors,
+                network=_network(config, state),
             )
         case _:
             return NamespaceDriver(
@@ -72,6 +79,7 @@ def _driver(config: Config, state: State) -> Driver:
                 tmp=config.tmp,
                 file_systems=config.file_systems,
                 door=config.has_doors,
+                network=_network(config, state),
             )
 
 

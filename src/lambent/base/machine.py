@@ -15,7 +15,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ _PROBES = Path(__file__).with_name("probes.py")
 _AS_ROOT = f"sudo {sys.executable} -m lambent serve"
 _SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 _PROBE_SECONDS = 20
+_RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 _LITTLE_MEMORY = 512 * MIB
 _LITTLE_DISK = 1024 * MIB
 
@@ -270,6 +271,52 @@ def port(host: str, number: int) -> Check:
     return Check("port", OK, f"{address} is free")
 
 
+def internet() -> Check:
+    """Whether functions can reach the internet through a router of their server's."""
+    name, meaning = "internet", "functions do not reach the internet"
+    if obstacle := no_router():
+        return Check(name, WEAK, f"{meaning}: {obstacle[0]}", obstacle[1])
+    if not name_servers()[1]:
+        detail = "functions reach the internet, but find no names: the name servers listen on this machine's loopback"
+        return Check(name, WEAK, detail, "name another server in /etc/resolv.conf")
+    return Check(name, OK, "functions reach the internet, and nothing of this machine")
+
+
+def no_router() -> tuple[str, str] | None:
+    """Why no router can be made, and what mends it; None when one can, as far as can be told without making it."""
+    if os.geteuid() != 0:
+        return "it takes a server that runs as root", _AS_ROOT
+    nft = shutil.which("nft", path=_SYSTEM_PATH)
+    if nft is None:
+        return "the command nft is missing", "sudo apt-get install nftables"
+    tried = subprocess.run([nft, "list", "tables"], capture_output=True, text=True, timeout=_PROBE_SECONDS)
+    if tried.returncode != 0:
+        return (
+            f"nft: {tried.stderr.strip()}",
+            "use a kernel with CONFIG_NF_TABLES, a container with CAP_NET_ADMIN",
+        )
+    return None
+
+
+def name_servers(paths: Sequence[Path] = _RESOLVERS) -> tuple[str, tuple[str, ...]]:
+    """(an /etc/resolv.conf for elsewhere, the IPv4 addresses of its name servers), as the machine has them.
+
+    Name servers on the machine's loopback cannot be reached from elsewhere: then those that stand behind them.
+    """
+    for path in paths:
+        try:
+            lines = [line.split() for line in path.read_text().splitlines()]
+        except OSError:
+            continue
+        kept = [line for line in lines if len(line) > 1 and line[0] in ("nameserver", "search", "options")]
+        servers = [line[1] for line in kept if line[0] == "nameserver"]
+        reachable = tuple(server for server in servers if ":" not in server and not server.startswith("127."))
+        if reachable:
+            words = [line for line in kept if line[0] != "nameserver" or line[1] in reachable]
+            return "".join(" ".join(line) + "\n" for line in words), reachable
+    return "", ()
+
+
 def sandbox_checks() -> list[Check]:
-    """What stands between a function and the machine."""
-    return [kernel(), namespaces(), seccomp(), limits(), disk(), overlay()]
+    """What stands between a function and the machine, and what it reaches beyond."""
+    return [kernel(), namespaces(), seccomp(), limits(), disk(), overlay(), internet()]

@@ -28,6 +28,8 @@ _HELP = {
     "snap_start_spares": "initialised environments of each version with SnapStart that wait",
     "stems": "sandboxes of each runtime that wait ready",
     "tmp": "what a function's /tmp is made of: " + ", ".join(config.TMPS),
+    "network": "what functions reach outside: " + ", ".join(config.NETWORKS),
+    "network_allowed": "addresses that functions reach beside the internet: ADDRESS[/BITS][:PORT] …",
     "function_endpoint": "whether functions reach this server's AWS API: " + ", ".join(config.SWITCHES),
     "log_level": "how much the server tells: " + ", ".join(config.LOG_LEVELS),
     "logs_size": "MiB on disk for what functions print, all log groups together",

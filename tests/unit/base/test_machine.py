@@ -201,3 +201,34 @@ def test_ports():
     assert machine.port("127.0.0.1", number).status == OK
     assert machine.port("127.0.0.1", 0).status == OK
     assert machine.port("192.0.2.1", 80).status == MISSING
+
+
+def test_the_internet_needs_root(monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    check = machine.internet()
+    assert check.status == WEAK
+    assert "runs as root" in check.detail
+
+
+def test_the_internet_needs_nft(monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(machine, "_SYSTEM_PATH", "/nowhere")
+    assert (machine.internet().status, machine.internet().remedy) == (WEAK, "sudo apt-get install nftables")
+
+
+def test_the_internet_needs_name_servers(monkeypatch):
+    monkeypatch.setattr(machine, "no_router", lambda: None)
+    monkeypatch.setattr(machine, "name_servers", lambda: ("", ()))
+    assert machine.internet().status == WEAK
+    monkeypatch.setattr(machine, "name_servers", lambda: ("nameserver 192.0.2.1\n", ("192.0.2.1",)))
+    assert machine.internet().status == OK
+
+
+def test_name_servers_on_the_loopback_are_left_out(tmp_path):
+    stub, behind = tmp_path / "stub", tmp_path / "behind"
+    stub.write_text("# systemd-resolved\nnameserver 127.0.0.53\noptions edns0\nsearch example.org\n")
+    assert machine.name_servers([stub, tmp_path / "missing"]) == ("", ())
+    behind.write_text("nameserver 192.0.2.1\nnameserver 2001:db8::1\nnameserver\ndomain x\nsearch a b\n")
+    assert machine.name_servers([stub, behind]) == ("nameserver 192.0.2.1\nsearch a b\n", ("192.0.2.1",))
+    stub.write_text("nameserver 127.0.0.1\nnameserver 192.0.2.2\noptions ndots:2\n")
+    assert machine.name_servers([stub, behind]) == ("nameserver 192.0.2.2\noptions ndots:2\n", ("192.0.2.2",))

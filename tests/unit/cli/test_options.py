@@ -31,6 +31,8 @@ def test_every_setting_is_an_option(monkeypatch):
         "stems": "4",
         "tmp": "memory",
         "function_endpoint": "off",
+        "network": "none",
+        "network_allowed": "10.0.0.5:5432",
         "log_level": "debug",
         "logs_size": "64",
         "metrics_size": "32",
@@ -44,7 +46,8 @@ def test_every_setting_is_an_option(monkeypatch):
     assert set(given) == set(config.SETTINGS)
     arguments = [text for name, value in given.items() for text in ("--" + name.replace("_", "-"), value)]
     settings = settings_of(parse(*arguments))
-    del given["organizations"], given["file_systems"], given["services"]
+    del given["organizations"], given["file_systems"], given["services"], given["network_allowed"]
+    assert settings.network_allowed == (("10.0.0.5/32", 5432),)
     assert settings.services == {"sqs": {"mode": "none"}}
     assert {name: str(getattr(settings, name)) for name in given} == given
     assert settings.file_systems == {FILE_SYSTEM: Path("/srv/share")}

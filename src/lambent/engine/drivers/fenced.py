@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lambent.engine.drivers import cgroups, disks, mounts, root
+from lambent.engine.drivers.network import Network
 from lambent.engine.drivers.shares import Shares
 from lambent.engine.drivers.zygote import Zygote
 from lambent.engine.guest import layout, wire
@@ -36,20 +37,23 @@ class Means:
     disks: disks.Disks | None  # None: /tmp is kept in memory
     mounts: mounts.Mounts | None  # None: sandboxes look for their trees themselves
     shares: Shares | None = None  # directories that stand for file systems; None: it mounts none
+    network: Network = field(default_factory=Network)
     no_disks: str = ""  # why there are none
     makers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "sandbox-maker"))
     removers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "sandbox-remover"))
     """Threads of their own: what ends by the hundred must not stand in the way of what begins."""
 
-    def start(self) -> None:
-        """Get ready and clear what a killed server left. Blocks."""
-        self.groups.start()
+    async def start(self) -> None:
+        """Get ready and clear what a killed server left. SandboxError."""
+        await asyncio.to_thread(self.groups.start)
         if self.disks is not None:
-            self.disks.start()
+            await asyncio.to_thread(self.disks.start)
+        await self.network.start()
 
-    def stop(self) -> None:
-        """Give back what all sandboxes have shared. Blocks."""
-        self.groups.stop()
+    async def stop(self) -> None:
+        """Give back what all sandboxes have shared."""
+        await self.network.stop()
+        await asyncio.to_thread(self.groups.stop)
         for threads in (self.makers, self.removers):
             threads.shutdown(wait=False)
 
@@ -60,7 +64,7 @@ class Means:
             found.append("memory is bounded per process only, process counts are not: this server may not use cgroups")
         if self.disks is None:
             found.append(f"/tmp lives in memory and counts as the function's: {self.no_disks}")
-        return tuple(found)
+        return (*found, *self.network.weaknesses)
 
     @property
     def no_file_systems(self) -> str:
@@ -87,6 +91,7 @@ class NamespaceSandbox:
         self.id = f"{slot}-{os.urandom(4).hex()}"
         self.listener: socket.socket
         self.door: socket.socket | None = None
+        self._connection: int | None = None  # its number in the network
         self.log_fd = -1
         self._group: cgroups.Group = cgroups.NoGroup()
         self._channel: socket.socket | None = None
@@ -126,6 +131,7 @@ class NamespaceSandbox:
             files += [("group", fd) for fd in self._entrances]
             self._pid, self._pidfd, listeners = await self._zygote.spawn(root.spawn_plan(self.slot), files)
             self._listen(listeners)
+            await self._connect(self._pidfd)
         finally:
             theirs.close()
             os.close(writer)
@@ -138,6 +144,10 @@ class NamespaceSandbox:
         for listener in listeners:
             listener.setblocking(False)
         self.listener, self.door = listeners[0], listeners[1] if len(listeners) > 1 else None
+
+    async def _connect(self, namespace: int) -> None:
+        """Let the network namespace behind a descriptor, its own or a process's, reach the internet."""
+        self._connection = await self._means.network.attach(namespace)
 
     def _open_channel(self) -> socket.socket:
         """Our end of a new way to an init becomes `_channel`; returns the other."""
@@ -394,6 +404,9 @@ class NamespaceSandbox:
             self.listener.close()
         if self.door is not None:
             self.door.close()
+        if self._connection is not None:
+            self._means.network.detach(self._connection)
+            self._connection = None
         self._drop_tmp()
         if pidfd >= 0:
             await _ended(pidfd)

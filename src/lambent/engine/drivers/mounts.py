@@ -24,7 +24,7 @@ def available(trees: Path) -> str | None:
     return None
 
 
-def make_skeleton(trees: Path) -> None:
+def make_skeleton(trees: Path, resolv_conf: str = "") -> None:
     """What every container image gets on top: the places of what the platform mounts, and its few settings.
 
     One that becomes a container of an OCI runtime has a place for the container's init as well, closed to functions.
@@ -39,7 +39,7 @@ def make_skeleton(trees: Path) -> None:
         (skeleton / name).mkdir(parents=True, exist_ok=True)
     skeleton.chmod(0o755)
     (skeleton / "tmp").chmod(0o1777)
-    for path, text in root.SETTINGS.items():
+    for path, text in (root.SETTINGS | {root.RESOLVER: resolv_conf}).items():
         place = skeleton / path.lstrip("/")
         place.write_text(text)
         place.chmod(0o644)

@@ -14,6 +14,7 @@ from typing import Any
 from lambent.base import machine
 from lambent.engine.drivers import cgroups, disks, mounts, root
 from lambent.engine.drivers.fenced import Means, NamespaceSandbox
+from lambent.engine.drivers.network import Network
 from lambent.engine.drivers.shares import Shares
 from lambent.engine.drivers.stems import Stems
 from lambent.engine.drivers.zygote import Zygote
@@ -38,12 +39,14 @@ class NamespaceDriver:
         own_client: bool = True,
         file_systems: Mapping[str, Path] | None = None,
         door: bool = True,
+        network: Network | None = None,
     ) -> None:
         """`directory` is ours to use; `trees` holds the unpacked code; `tag` tells servers of one machine apart.
 
         `stems` sandboxes of each runtime wait ready. `tmp` is "disk", "memory", or "auto" for disk where it can be.
         `own_client` False runs AWS's C extension in the Python runtime client where it fits. `file_systems` are the
         directories that stand for access points, by ARN. With a `door` a sandbox can reach this server's AWS API.
+        `network` is what it reaches outside; None: nothing.
         """
         self._directory = directory
         self._trees = trees
@@ -59,6 +62,7 @@ class NamespaceDriver:
             no_disks=no_disks,
             mounts=None if mounts.available(trees) else mounts.Mounts(trees),
             shares=Shares(file_systems or {}),
+            network=network or Network(),
         )
         self._pools: dict[str, tuple[Runtime, Stems]] = {}
         self._retired: list[Stems] = []
@@ -79,14 +83,21 @@ class NamespaceDriver:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self._directory / "root").mkdir(exist_ok=True)
         (self._directory / "passwd").write_text(root.users(user_namespace=self._means.user_namespace))
-        await asyncio.to_thread(mounts.make_skeleton, self._trees)
-        await asyncio.to_thread(self._means.start)
+        await self._means.start()
+        await asyncio.to_thread(mounts.make_skeleton, self._trees, self._means.network.resolv_conf)
 
     def _plan(self, runtime: Runtime) -> dict[str, Any]:
         if not self._own_client and _fits_c_extension(runtime):
             runtime = python.with_aws_transport(runtime)
         trees = self._trees if self._means.mounts is None else None
-        return root.launch_plan(runtime, self._directory, trees, user_namespace=self._means.user_namespace)
+        means = self._means
+        return root.launch_plan(
+            runtime,
+            self._directory,
+            trees,
+            user_namespace=means.user_namespace,
+            resolv_conf=means.network.resolv_conf,
+        )
 
     def _make(self, zygote: Zygote) -> NamespaceSandbox:
         sandbox = NamespaceSandbox(self._means, zygote, next(self._slots), self._sandboxes.discard)
@@ -128,7 +139,7 @@ class NamespaceDriver:
         await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes)))
         for pool in self._every_pool():
             pool.stop_zygote()
-        await asyncio.to_thread(self._means.stop)
+        await self._means.stop()
 
 
 def _check_machine() -> None:

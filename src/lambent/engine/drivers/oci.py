@@ -22,6 +22,7 @@ from lambent.base.machine import OK
 from lambent.engine.drivers import bundle, cgroups, disks, interpreter, mounts, root
 from lambent.engine.drivers.fenced import MIB, Means, NamespaceSandbox, launches
 from lambent.engine.drivers.keeper import Keeper
+from lambent.engine.drivers.network import Network
 from lambent.engine.drivers.shares import Shares
 from lambent.engine.guest import layout, wire
 from lambent.engine.runtimes import Runtime, images
@@ -82,6 +83,11 @@ class ContainerSandbox(NamespaceSandbox):
         answer, fds = await self._keeper.ask(request)
         self._listen([socket.socket(fileno=fd) for fd in fds])
         self._network, self._directory = answer["network"], Path(answer["directory"])
+        namespace = os.open(self._network, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            await self._connect(namespace)
+        finally:
+            os.close(namespace)
 
     async def assign(self, assignment: Assignment) -> Sequence[Launch]:
         if self.log_fd < 0:
@@ -208,8 +214,9 @@ class OciDriver:
         tmp: str = "auto",
         file_systems: Mapping[str, Path] | None = None,
         door: bool = True,
+        network: Network | None = None,
     ) -> None:
-        """`directory`, `trees`, `tag`, `tmp`, `file_systems` and `door` are those of the namespace driver."""
+        """`engine` is the OCI runtime; all else is as with the namespace driver."""
         self.engine = engine
         self.door = door
         self.name = engine.isolation
@@ -223,6 +230,7 @@ class OciDriver:
             no_disks=no_disks,
             mounts=mounts.Mounts(trees, above=(layout.INIT,)),
             shares=Shares(file_systems or {}, through_root=engine.isolation == "gvisor"),
+            network=network or Network(),
         )
         self._keeper: Keeper | None = None
         self._booting = asyncio.Lock()
@@ -242,13 +250,13 @@ class OciDriver:
         check = await asyncio.to_thread(containers.check, self.engine.isolation, str(self.engine.command))
         if check.status != OK:
             raise SandboxError(f"{check.detail}. {check.remedy or ''}".strip())
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await self._means.start()
         await asyncio.to_thread(self._clear)
-        await asyncio.to_thread(mounts.make_skeleton, self._trees)
+        await asyncio.to_thread(mounts.make_skeleton, self._trees, self._means.network.resolv_conf)
 
     def _clear(self) -> None:
-        """End what a killed server left, then forget it."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._means.start()
+        """Forget what a killed server left."""
         for name in ("state", "containers", "roots"):
             remove_tree(self._directory / name)
             (self._directory / name).mkdir(mode=0o700)
@@ -262,7 +270,9 @@ class OciDriver:
                 self._keeper = Keeper()
                 await self._keeper.boot(self._keeper_plan())
             if runtime.name not in self._plans and not _brings_root(runtime):
-                plan = root.launch_plan(runtime, self._directory, None, user_namespace=False)
+                plan = root.launch_plan(
+                    runtime, self._directory, None, user_namespace=False, resolv_conf=self._means.network.resolv_conf
+                )
                 plan["root"] = str(self._directory / "roots" / runtime.name)
                 await self._keeper.ask({"op": "root", "plan": plan})
                 self._plans[runtime.name] = plan
@@ -317,7 +327,7 @@ class OciDriver:
         await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes)))
         if self._keeper is not None:
             self._keeper.stop()
-        await asyncio.to_thread(self._means.stop)
+        await self._means.stop()
 
 
 def _brings_root(runtime: Runtime) -> bool:

@@ -25,9 +25,10 @@ _SETTINGS = (
     "/etc/localtime", "/etc/mime.types", "/etc/nsswitch.conf", "/etc/protocols", "/etc/services",
     "/etc/ssl/certs", "/etc/ssl/openssl.cnf",
 )  # fmt: skip
+RESOLVER = "/etc/resolv.conf"
 SETTINGS = {
     "/etc/hosts": "127.0.0.1 localhost\n127.0.0.1 sandbox.localdomain sandbox\n::1 localhost\n",
-    "/etc/resolv.conf": "",
+    RESOLVER: "",
     "/etc/hostname": "169.254.0.1\n",
 }
 _DIRECTORIES = (
@@ -52,11 +53,13 @@ def users(*, user_namespace: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def launch_plan(runtime: Runtime, directory: Path, trees: Path | None, *, user_namespace: bool) -> dict[str, Any]:
+def launch_plan(
+    runtime: Runtime, directory: Path, trees: Path | None, *, user_namespace: bool, resolv_conf: str = ""
+) -> dict[str, Any]:
     """The launcher's first message: what to bind, what to write, what to become.
 
     `directory` holds the mount point `root` and the file `passwd`. `trees` is None where sandboxes get what they need
-    of the trees as mounts.
+    of the trees as mounts. `resolv_conf` is the file of that name.
     """
     binds = [(path, path) for path in (*_SYSTEM, *_SETTINGS)]
     binds += [(str(directory / "passwd"), "/etc/passwd"), (str(_GUEST), GUEST_INSIDE)]
@@ -77,6 +80,7 @@ def launch_plan(runtime: Runtime, directory: Path, trees: Path | None, *, user_n
             "/etc/group": f"root:x:0:\n{SANDBOX_USER}:x:{SANDBOX_UID}:\n",
             "/lambda-entrypoint.sh": _ENTRYPOINT,
             **SETTINGS,
+            RESOLVER: resolv_conf,
         },
         "command": [*python, f"{GUEST_INSIDE}/zygote.py"],
         "preloaded": preloaded,
