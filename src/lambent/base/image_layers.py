@@ -1,7 +1,6 @@
 """Unpacks one layer of a container image into a directory, and nowhere else.
 
-Also a program of its own (`python -I -S image_layers.py`, see `unpack`): unpacking is hard work on somebody's input,
-so it is done in a process that can be killed, beside the server.
+Unpacking is hard work on somebody's input, so it is done in a process that can be killed, beside the server.
 
 What the layer takes away from those below it becomes what overlay file systems understand: a character device 0:0 for
 a name that is gone, an attribute on a directory of which nothing below shows.
@@ -13,9 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import gzip
-import hashlib
-import io
+import functools
 import json
 import os
 import resource
@@ -24,12 +21,14 @@ import struct
 import subprocess
 import sys
 import tarfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+
+import lambent
+from lambent.base import decompression
+from lambent.base.decompression import Damaged
 
 SIZE = 10 << 30  # bytes that a layer may come to: what AWS lets an image have
 ENTRIES = 2_000_000
@@ -40,6 +39,12 @@ _RESOLVE_IN_ROOT, _RESOLVE_NO_MAGICLINKS = 0x10, 0x02
 _O_PATH = 0x200000
 _REFUSED = 3  # exit status: the layer is at fault
 _MEMORY = 1 << 30  # bytes of address space: headers are read whole
+_PIECE = 1 << 18  # bytes read at a time
+_HEADERS = 2048  # bytes of the archive that an entry may take beside its content, on average
+_PROGRAM = (
+    "import sys; sys.path += sys.argv[1].splitlines(); from lambent.base import image_layers;"
+    " sys.exit(image_layers.main(sys.argv[2:], print))"
+)
 _ITS_OWN_FAULT = (
     errno.ENOTDIR,
     errno.EISDIR,
@@ -65,18 +70,25 @@ class Unpacked:
 
 
 def unpack(archive: Path, target: Path, diff_id: str, size: int = SIZE) -> Unpacked:
-    """Unpack `archive` (a tar, plain or gzip) into `target`, which must not exist yet, in a process of its own. Blocks.
+    """Unpack `archive` (a tar, plain, gzip or zstd) into `target`, which must not exist yet, in a process of its own.
 
-    `diff_id` is the digest that the uncompressed tar must have ("sha256:…"); `size` bounds the bytes of its files.
-    Raises LayerError; what there is of `target` then is for the caller to remove.
+    Blocks. `diff_id` is the digest that the uncompressed tar must have ("sha256:…"); `size` bounds the bytes of its
+    files. Raises LayerError; what there is of `target` then is for the caller to remove.
     """
-    command = [sys.executable, "-I", "-S", __file__, str(archive), str(target), diff_id, str(size)]
+    arguments = [str(archive), str(target), diff_id, str(size)]
+    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, _libraries(), *arguments]
     result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     if result.returncode == 0:
         return Unpacked(**json.loads(result.stdout))
     if result.returncode == _REFUSED:
         raise LayerError(result.stderr.strip())
     raise OSError(f"unpacking a layer ended with status {result.returncode}: {result.stderr.strip()[-500:]}")
+
+
+@functools.cache
+def _libraries() -> str:
+    """Where the process beside us finds this package and those it needs."""
+    return "\n".join(map(str, {Path(lambent.__file__).parents[1], *decompression.libraries()}))
 
 
 class Tree:
@@ -239,7 +251,7 @@ class Layer:
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=holder)
         with open(fd, "wb", buffering=0) as file:
             source = archive.extractfile(member)
-            while source is not None and (piece := source.read(1 << 18)):
+            while source is not None and (piece := source.read(_PIECE)):
                 file.write(piece)
             self._tree.own(holder, name, member)
             for key, value in member.pax_headers.items():
@@ -283,49 +295,18 @@ def _touch(holder: int, name: str, member: tarfile.TarInfo) -> None:
     os.utime(name, (member.mtime, member.mtime), dir_fd=holder, follow_symlinks=False)
 
 
-class _Hashed(io.RawIOBase):
-    """Reads through, and knows the digest of everything read."""
-
-    def __init__(self, source: IO[bytes]) -> None:
-        self._source = source
-        self.digest = hashlib.sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._source.read(size)
-        self.digest.update(data)
-        return data
-
-
-@contextmanager
-def _opened(archive: Path) -> Iterator[IO[bytes]]:
-    with archive.open("rb") as file:
-        magic = file.read(4)
-        file.seek(0)
-        if magic[:2] == b"\x1f\x8b":
-            with gzip.open(file) as plain:
-                yield cast(IO[bytes], plain)
-        elif magic == b"\x28\xb5\x2f\xfd":
-            raise LayerError("the layer is compressed by zstd, which is not built yet; gzip is")
-        else:
-            yield file
-
-
 def apply(archive: Path, target: Path, diff_id: str, size: int) -> Unpacked:
     """What `unpack` does, in this process."""
     target.mkdir(mode=0o755)
     os.umask(0)
     tree = Tree(target)
     try:
-        with _opened(archive) as plain:
-            source = _Hashed(plain)
-            with tarfile.open(fileobj=source, mode="r|", errorlevel=2) as tar:
+        with decompression.opened(archive, size + ENTRIES * _HEADERS) as source:
+            with tarfile.open(fileobj=source, mode="r|", bufsize=_PIECE, errorlevel=2) as tar:
                 found = Layer(tree, size).unpack(tar)
-            while source.read(1 << 20):  # what follows the end of the archive belongs to its digest too
+            while source.read(_PIECE):  # what follows the end of the archive belongs to its digest too
                 pass
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError, OverflowError) as error:
+    except (Damaged, tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         raise LayerError(f"the layer is damaged: {error}") from None
     except MemoryError:
         raise LayerError("the layer's headers are too large") from None
@@ -335,8 +316,8 @@ def apply(archive: Path, target: Path, diff_id: str, size: int) -> Unpacked:
         raise
     finally:
         tree.close()
-    if diff_id != f"sha256:{source.digest.hexdigest()}":
-        raise LayerError(f"the layer's content has the digest sha256:{source.digest.hexdigest()}, not {diff_id}")
+    if diff_id != f"sha256:{source.digest}":
+        raise LayerError(f"the layer's content has the digest sha256:{source.digest}, not {diff_id}")
     return found
 
 
@@ -350,7 +331,3 @@ def main(arguments: list[str], say: Callable[[str], None]) -> int:
         return _REFUSED
     say(json.dumps({"entries": found.entries, "size": found.size}))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], print))

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from lambent.base.archives import Limits, remove_tree, unpack
 from lambent.base.blobs import DIGEST
-from lambent.base.files import ASIDE, write_durably
+from lambent.base.files import ASIDE, spread, write_durably
 from lambent.base.retention import Retention
 
 _log = logging.getLogger("lambent.trees")
@@ -46,6 +46,7 @@ class Trees:
         self._retention = Retention()
         self._sizes: dict[str, int] = {}
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        spread(root)
         trusted = self._believable()
         for entry in os.listdir(root):
             if entry.startswith(ASIDE) or (DIGEST.fullmatch(entry) and not trusted):

@@ -8,12 +8,19 @@ import hashlib
 import io
 import os
 import stat
+import sys
 import tarfile
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+from lambent.base import decompression
 from lambent.base.image_layers import LayerError, apply, unpack
 
 
@@ -43,6 +50,15 @@ def archive(*entries):
         for info, data in entries:
             tar.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
+
+
+GOOD = archive(entry("a", b"x" * 5000))
+
+
+def wide(data):
+    """Compressed so that to read it takes a quarter of a gigabyte."""
+    compressor = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 28})
+    return compressor.compress(data) + compressor.flush()
 
 
 def diff_id(data):
@@ -129,11 +145,33 @@ def test_links_are_followed_inside_only(tmp_path):
     assert (tree / str(outside).lstrip("/") / "evil").read_bytes() == b"3"
 
 
-def test_gzip(tmp_path):
-    data = archive(entry("a", b"x"))
-    (tmp_path / "layer").write_bytes(gzip.compress(data))
-    found = unpack(tmp_path / "layer", tmp_path / "tree", diff_id(data))
-    assert (found.entries, found.size) == (1, 1)
+def test_a_bomb_without_files(tmp_path):
+    """What follows the end of the archive counts too."""
+    data = GOOD + b"\0" * 5000
+    (tmp_path / "layer").write_bytes(data)
+    with decompression.opened(tmp_path / "layer", len(GOOD)) as plain, pytest.raises(decompression.Damaged):
+        while plain.read(1000):
+            pass
+
+
+SMALL = archive(entry("a", b"x"))
+SKIPPABLE = b"\x5e\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"note"
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        zstd.compress(SMALL),
+        zstd.compress(SMALL[:700]) + zstd.compress(SMALL[700:]),
+        SKIPPABLE + zstd.compress(SMALL) + SKIPPABLE,  # as chunked layers have it
+        gzip.compress(SMALL[:700]) + gzip.compress(SMALL[700:]),
+        SMALL,
+    ],
+    ids=["zstd", "zstd frames", "zstd with skippable frames", "gzip members", "plain"],
+)
+def test_compressions(tmp_path, layer):
+    (tmp_path / "layer").write_bytes(layer)
+    assert unpack(tmp_path / "layer", tmp_path / "tree", diff_id(SMALL)).entries == 1
     assert (tmp_path / "tree/a").read_bytes() == b"x"
 
 
@@ -141,9 +179,6 @@ def test_user_attributes_are_kept_but_none_of_the_overlay_s(tmp_path):
     names = {"SCHILY.xattr.user.note": "hi", "SCHILY.xattr.user.overlay.opaque": "y", "SCHILY.xattr.security.x": "z"}
     tree = laid_out(tmp_path, entry("a", b"x", pax_headers=names))
     assert os.listxattr(tree / "a") == ["user.note"]
-
-
-GOOD = archive(entry("a", b"x" * 5000))
 
 
 @pytest.mark.parametrize(
@@ -162,7 +197,9 @@ GOOD = archive(entry("a", b"x" * 5000))
         (GOOD[:700], "damaged"),
         (gzip.compress(GOOD)[:60], "damaged"),
         (gzip.compress(GOOD)[:-6] + b"aaaaaa", "damaged"),
-        (b"\x28\xb5\x2f\xfd" + b"\0" * 600, "zstd"),
+        (b"\x28\xb5\x2f\xfd" + b"\0" * 600, "damaged"),
+        (zstd.compress(GOOD)[:-6], "damaged"),
+        (wide(GOOD), "damaged"),
         (b"nonsense" * 100, "damaged"),
     ],
 )

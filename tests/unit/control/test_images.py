@@ -177,7 +177,7 @@ async def test_images_that_are_not_there(lab, registry):
     [
         {"architecture": "arm64"},
         {"os": "windows"},
-        {"layer_type": "application/vnd.oci.image.layer.v1.tar+zstd"},
+        {"layer_type": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"},
         {"layer_type": "text/plain"},
     ],
 )
