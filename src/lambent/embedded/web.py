@@ -19,6 +19,8 @@ from lambent.embedded.settings import Settings
 _HOST = "unix://embedded"  # only says what kind of socket it is: that is there already
 _FAILURE = "x-lambent-failure"  # tells the server that moto itself failed: it words the answer for the client
 
+_OWN = ("moto_api", "instance_metadata")  # moto's own pages: whoever may call a service could reset all of them
+
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
@@ -36,7 +38,7 @@ def server(listener: int, settings: Settings) -> BaseWSGIServer:
 
 
 def _application_of(service: Any) -> Any:
-    if service is None:
+    if service is None or service in _OWN:
         raise NotImplementedError("moto does not have the service")
     shims.prepare(service)
     return create_backend_app(service)
