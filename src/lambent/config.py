@@ -329,12 +329,11 @@ def is_loopback(host: str) -> bool:
 
 
 def _refuse_open_door(config: Config) -> None:
-    if config.auth == "iam":
-        raise ConfigError("auth = iam is not built yet: Lambent does not check signatures or policies. Use auth = off")
-    if not is_loopback(config.host):
+    if config.auth == "off" and not is_loopback(config.host):
         raise ConfigError(
             f"host {config.host} would let other machines run code here, and with auth = off nobody is asked"
-            " for credentials. Use 127.0.0.1, localhost or ::1, and a tunnel (ssh -L) from elsewhere"
+            " for credentials. Use auth = iam (`lambent admin create-key` makes the first administrator), or 127.0.0.1,"
+            " localhost or ::1, and a tunnel (ssh -L) from elsewhere"
         )
 
 

@@ -89,12 +89,12 @@ class Endpoints:
         self._neighbours = neighbours
 
     def mount(self, gateway: Gateway) -> None:
-        gateway.route("/_lambent/health", self.health)
+        gateway.route("/_lambent/health", self.health, open_to_all=True)
         gateway.route("/_lambent/status", self.status)
         gateway.route("/_lambent/runtimes", self.list_runtimes)
         gateway.route("/_lambent/logs/", self.logs)
         for path in ("/_localstack/health", "/health"):  # what LocalStack's tools, and those made for it, wait for
-            gateway.route(path, self.localstack_health)
+            gateway.route(path, self.localstack_health, open_to_all=True)
         gateway.route("/_localstack/info", self.localstack_info)
 
     async def health(self, request: Request) -> Response:

@@ -46,6 +46,7 @@ ROOMS = {
     "__init__": (),
 }
 EXCEPTIONS = {
+    "cli/admin.py": (*ROOMS["cli"], "lambent.app"),
     "cli/serve.py": (*ROOMS["cli"], "lambent.app"),
     "cli/runtimes.py": (*ROOMS["cli"], "lambent.engine.runtimes"),
     "cli/base_images.py": (*ROOMS["cli"], "lambent.engine.runtimes"),

@@ -11,6 +11,7 @@ from lambent.app.actions import declare
 from lambent.app.credentials import Credentials
 from lambent.app.elsewhere import start_neighbours
 from lambent.app.engine import Engine, start_driver, start_engine
+from lambent.app.explanations import Explanations
 from lambent.app.failures import StartError
 from lambent.app.figures import Figures
 from lambent.app.metrics import Lambda, start_metrics
@@ -30,6 +31,7 @@ from lambent.control.event_invoke import AppliedConfigs
 from lambent.control.execution_roles import ExecutionRoles
 from lambent.control.file_systems import FileSystems
 from lambent.control.functions import Functions
+from lambent.control.guards import Guards
 from lambent.control.images import Images
 from lambent.control.layers import Layers
 from lambent.control.links import PREFIX
@@ -44,13 +46,17 @@ from lambent.engine.doors import Doors
 from lambent.engine.operations import Invocations
 from lambent.engine.runtimes import Missing
 from lambent.engine.sandbox import Driver, SandboxError
+from lambent.services.iam.gate import IamGate
 from lambent.services.kms.root import RootKeyError
 from lambent.sources.delivery import Delivery
 from lambent.sources.event_queue import EventQueue
 from lambent.wire import models
+from lambent.wire.doorman import Doorman
 from lambent.wire.doorway import Doorway
+from lambent.wire.gate import Gate, Open
 from lambent.wire.gateway import Gateway
 from lambent.wire.operations import Client, Operations
+from lambent.wire.signatures import Verifier
 from lambent.wire.sigv4 import Accounts
 
 __all__ = ["App", "StartError"]
@@ -91,6 +97,7 @@ class App:
     async def _start(self) -> str:
         config, clock, operations, closing = self._config, self._clock, self.operations, self._closing
         state = await open_state(config, clock, closing)
+        operations.gate = self._gate(state)
         await start_kms(clock, state, operations, closing)
         variables = Secrets(Client(operations, clock))
         await seal_what_is_readable(state.db, variables)
@@ -98,27 +105,34 @@ class App:
         metrics = await start_metrics(config, clock, state, operations, closing)
         logs = await start_logs(config, clock, state, operations, closing)
         self._driver = await start_driver(config, state, closing)
-        credentials = Credentials(lender(clock, state, self._accounts))
+        lends = lender(clock, state, self._accounts)
+        credentials = Credentials(lends)
         doors = Doors() if config.has_doors else None
         engine = await start_engine(
             config, clock, state, stores, self._driver, logs, variables, credentials, doors, closing
         )
         metrics.collect(Lambda(engine.invoker, clock).points)
-        iam = await start_identity(clock, state, self._accounts, operations)
+        iam = await start_identity(clock, state, self._accounts, operations, closing)
         orphans = await self._start_orphans(state, stores, engine)
         roles = ExecutionRoles(iam.trust.allows, lambda: operations.gate.enforces)
         functions = self._control(state, stores, engine, variables, orphans, roles)
         await self._start_work(state, stores, engine)
         events = await self._start_events(state, stores, engine)
         Invocations(stores.functions, stores.aliases, engine.invoker, events).register(operations)
-        ecr = start_ecr(config, clock, state, stores.functions.digests, operations, closing)
-        gateway = Gateway(operations, clock, self._accounts, config.region)
+        Guards(state.db).stand_at(operations.gate)
+        ecr = start_ecr(config, clock, state, stores.functions.digests, operations, self._accounts, closing)
+        doorman = (
+            Doorman(Verifier(self._accounts, clock), lends.recall, iam.recall) if operations.gate.enforces else None
+        )
+        gateway = Gateway(operations, clock, self._accounts, config.region, doorman)
         gateway.host(ecr.registry)
-        gateway.route(PREFIX, lambda request: functions.download(request.path, request.query))
-        neighbours = start_neighbours(config, clock, state, self._accounts, operations, gateway, closing)
+        gateway.route(PREFIX, lambda request: functions.download(request.path, request.query), open_to_all=True)
+        neighbours = start_neighbours(config, clock, state, self._accounts, operations, gateway, doorman, closing)
         own = (clock, engine.invoker, engine.runtimes, logs, stores.functions, self._driver.name, neighbours)
         Endpoints(*own).mount(gateway)
         gateway.route("/_lambent/metrics", Figures(engine.invoker, events, metrics.flush).page)
+        if isinstance(operations.gate, IamGate):
+            Explanations(operations.gate, config.region).mount(gateway)
         declare(operations)
         endpoint = await self._listen(gateway)
         neighbours.embedded.configure(endpoint=endpoint, native=sorted(operations.services()))
@@ -126,6 +140,12 @@ class App:
             doors.lead_to(Doorway(gateway, open_to_all=[PREFIX]), endpoint)
         self._warm(stores, engine)
         return endpoint
+
+    def _gate(self, state: State) -> Gate:
+        """Who says what callers may do."""
+        if self._config.auth == "off":
+            return Open()
+        return IamGate(state.db, self._clock, self._accounts, self._config.organizations)
 
     async def _start_orphans(self, state: State, stores: Stores, engine: Engine) -> Orphans:
         """What gives the disk back that no function, layer or environment needs any more."""

@@ -15,9 +15,11 @@ from lambent.base.clock import Clock
 from lambent.config import Config
 from lambent.neighbours import report
 from lambent.neighbours.embedded import Embedded
+from lambent.neighbours.permission import Permission
 from lambent.neighbours.proxy import Neighbours
 from lambent.neighbours.routes import Choice, Routes, UnusableChoice
 from lambent.neighbours.signing import Signer
+from lambent.wire.doorman import Doorman
 from lambent.wire.gateway import Gateway
 from lambent.wire.operations import Operations
 from lambent.wire.sigv4 import Accounts
@@ -46,6 +48,7 @@ def start_neighbours(
     accounts: Accounts,
     operations: Operations,
     gateway: Gateway,
+    doorman: Doorman | None,
     closing: AsyncExitStack,
 ) -> Elsewhere:
     """Once every native service is registered. Nothing runs yet: the first request starts what it needs."""
@@ -56,6 +59,7 @@ def start_neighbours(
         raise StartError(str(error)) from None
     embedded = Embedded(state.data, clock)
     closing.push_async_callback(embedded.stop)
-    proxy = Neighbours(routes, embedded, Signer(settings.variable), accounts, clock, config.region)
+    permission = Permission(doorman, operations.gate) if doorman is not None else None
+    proxy = Neighbours(routes, embedded, Signer(settings.variable), accounts, clock, config.region, permission)
     gateway.host(proxy)
     return Elsewhere(routes, embedded, proxy, state.data)

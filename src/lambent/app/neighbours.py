@@ -23,7 +23,7 @@ from lambent.wire.sigv4 import DEFAULT_ACCOUNT, Accounts
 
 
 async def start_kms(clock: Clock, state: State, operations: Operations, closing: AsyncExitStack) -> Kms:
-    kms = Kms(state.db, clock, state.root_key)
+    kms = Kms(state.db, clock, state.root_key, operations.gate)
     await kms.start()
     closing.push_async_callback(kms.stop)
     kms.register(operations)
@@ -49,10 +49,13 @@ def lender(clock: Clock, state: State, accounts: Accounts) -> Lender:
     return Lender(clock, accounts, state.root_key)
 
 
-async def start_identity(clock: Clock, state: State, accounts: Accounts, operations: Operations) -> Iam:
+async def start_identity(
+    clock: Clock, state: State, accounts: Accounts, operations: Operations, closing: AsyncExitStack
+) -> Iam:
     """IAM, and STS over its roles and users."""
-    iam = Iam(state.db, clock, accounts, state.root_key)
+    iam = Iam(state.db, clock, accounts, state.root_key, operations.gate)
     await iam.start()
+    closing.push_async_callback(iam.stop)
     iam.register(operations)
     sessions = Sessions(state.db, clock, accounts, state.root_key)
     await sessions.start()
@@ -66,11 +69,12 @@ def start_ecr(
     state: State,
     keep: Callable[[], Collection[str]],
     operations: Operations,
+    accounts: Accounts,
     closing: AsyncExitStack,
 ) -> Ecr:
     """`keep` names the blobs that stay although no repository holds them any more: those of functions."""
     registry = Registry(DEFAULT_ACCOUNT, config.region)
-    ecr = Ecr(state.db, state.registry_blobs, clock, state.signing_key, registry, keep=keep)
+    ecr = Ecr(state.db, state.registry_blobs, clock, state.signing_key, registry, keep, operations.gate, accounts)
     ecr.register(operations)
     ecr.start()
     closing.push_async_callback(ecr.stop)

@@ -36,6 +36,9 @@ _STORES = (
 )
 
 
+MIGRATIONS = (*(step for module in _STORES for step in module.MIGRATIONS), *ECR_MIGRATIONS)
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """The data directory, opened: one server holds it at a time."""
@@ -61,7 +64,7 @@ async def open_state(config: Config, clock: Clock, closing: AsyncExitStack) -> S
     closing.callback(DirectoryLock(data).release)
     db = SqliteDatabase(data / "lambent.db")
     closing.push_async_callback(db.close)
-    await migrate(db, [*(step for module in _STORES for step in module.MIGRATIONS), *ECR_MIGRATIONS])
+    await migrate(db, MIGRATIONS)
     trees = await asyncio.to_thread(Trees, data / "trees")
     closing.push_async_callback(trees.close)
     return State(
@@ -71,9 +74,14 @@ async def open_state(config: Config, clock: Clock, closing: AsyncExitStack) -> S
         LocalBlobs(data / "registry"),
         trees,
         Jobs(db, clock),
-        await asyncio.to_thread(lambda: root_key(config.root_key) or from_file(data / "root.key")),
+        await asyncio.to_thread(root_key_of, config),
         await asyncio.to_thread(_signing_key, data / "presign.key"),
     )
+
+
+def root_key_of(config: Config) -> bytes:
+    """What everything secret in the data directory lies under. Blocks. ConfigError, RootKeyError."""
+    return root_key(config.root_key) or from_file(config.data_dir / "root.key")
 
 
 def _open_directory(path: Path) -> Path:

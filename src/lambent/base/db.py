@@ -10,11 +10,13 @@ import contextlib
 import logging
 import os
 import queue
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +24,7 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 
 _log = logging.getLogger("lambent.db")
+_CHANGES = re.compile(r"\b(?:INSERT(?:\s+OR\s+\w+)?\s+INTO|REPLACE\s+INTO|UPDATE|DELETE\s+FROM)\s+(\w+)", re.IGNORECASE)
 
 
 class DatabaseError(Exception):
@@ -54,6 +57,9 @@ class Database(Protocol):
         decided (withdrawn, rolled back or durable) before the cancellation goes on.
         """
 
+    def watch(self, tables: Sequence[str], callback: Callable[[], None]) -> None:
+        """Call `callback` on the event loop when a commit has changed one of `tables`, before its `write` returns."""
+
     async def scrub(self) -> None:
         """Write everything anew: nothing that was overwritten or deleted is left in any file. At start only."""
 
@@ -67,6 +73,7 @@ class SqliteConnection:
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         self._path = path
         self.callbacks: list[Callable[[], None]] = []
+        self.watched: dict[str, list[Callable[[], None]]] = {}
         try:
             self._sqlite = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
@@ -86,6 +93,9 @@ class SqliteConnection:
         return self._sqlite.in_transaction
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        if self.watched:
+            for table in changed_by(sql):
+                self.callbacks += self.watched.get(table, ())
         try:
             return self._sqlite.execute(sql, params).fetchall()
         except sqlite3.Error as error:
@@ -104,6 +114,12 @@ class SqliteConnection:
 
     def close(self) -> None:
         self._sqlite.close()
+
+
+@lru_cache(maxsize=1024)
+def changed_by(sql: str) -> frozenset[str]:
+    """The tables that a statement changes. It may name one too many."""
+    return frozenset(table.lower() for table in _CHANGES.findall(sql))
 
 
 class _Write:
@@ -182,6 +198,10 @@ class SqliteDatabase:
             if not item.claim():
                 await _decided(item.future)
             raise
+
+    def watch(self, tables: Sequence[str], callback: Callable[[], None]) -> None:
+        for table in tables:
+            self._writer.watched[table] = [*self._writer.watched.get(table, ()), callback]
 
     async def scrub(self) -> None:
         self._refuse_closed()

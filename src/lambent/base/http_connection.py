@@ -77,6 +77,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_parsing",
         "_paused",
+        "_peer",
         "_pending",
         "_quiet",
         "_reading",
@@ -122,11 +123,14 @@ class Connection(asyncio.Protocol):
         self._ending = False  # nothing more is parsed
         self._discarded = 0
         self._quiet = False
+        self._peer = ""  # the client's address
 
     # The transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass; both set TCP_NODELAY
+        if isinstance(peer := transport.get_extra_info("peername"), tuple):
+            self._peer = str(peer[0])
         self._listener.opened(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -254,6 +258,7 @@ class Connection(asyncio.Protocol):
         """The head is complete: see how the body comes, and ask the application. False: refused."""
         headers = Headers(self._pairs)
         request = Request(self._method.decode("latin-1"), self._target.decode("latin-1"), headers)
+        request.peer = self._peer
         self._request, self._pairs, self._target, self._headed, self._run = request, [], b"", False, 0
         first = headers.first
         coding, length = first.get(b"transfer-encoding"), first.get(b"content-length")

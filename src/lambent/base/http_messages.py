@@ -27,6 +27,11 @@ class Headers:
         first = dict(pairs)
         self.first = first if len(first) == len(pairs) else dict(reversed(pairs))  # each name's first value, as sent
 
+    @property
+    def repeats(self) -> bool:
+        """Whether any name comes twice."""
+        return len(self.first) != len(self._pairs)
+
     def get(self, name: str, default: str | None = None) -> str | None:
         """The first value of `name`, in any case."""
         value = self.first.get(_key(name))
@@ -54,7 +59,7 @@ _NO_HEADERS = Headers([])
 class Request:
     """One request. `body` and `trailers` are complete when `Application.handle` sees it."""
 
-    __slots__ = ("body", "body_limit", "headers", "method", "path", "query", "sink", "target", "trailers")
+    __slots__ = ("body", "body_limit", "headers", "method", "path", "peer", "query", "sink", "target", "trailers")
 
     def __init__(self, method: str, target: str, headers: Headers, body: bytes = b"") -> None:
         path, _, query = target.partition("?")
@@ -64,6 +69,7 @@ class Request:
         self.query = query  # what follows "?", or ""
         self.headers = headers
         self.body = body
+        self.peer = ""  # the address of the client, where it has one
         self.body_limit: int | None = None  # bytes; set by Application.admit
         self.sink: Sink | None = None  # takes the body instead of `body`; set by Application.admit
         self.trailers = _NO_HEADERS  # headers sent behind a chunked body

@@ -48,6 +48,15 @@ class Client:
         """What the server says of itself."""
         return self._own("/_lambent/status")
 
+    def denials(self) -> dict[str, Any]:
+        """{"denials": [{"time", "principal", "action", "resource", "because"}]}, the newest first."""
+        return self._own("/_lambent/denials")
+
+    def explain(self, principal: str, action: str, resource: str) -> dict[str, Any]:
+        """{"allowed", "because"}."""
+        query = {"principal": principal, "action": action, "resource": resource, "region": self.config.region}
+        return self._own(f"/_lambent/explain?{urlencode(query)}")
+
     def runtimes(self) -> dict[str, Any]:
         """{"runtimes": [{"name", "available", "source", "detail", "install"}]}."""
         return self._own("/_lambent/runtimes")
@@ -97,7 +106,7 @@ class Client:
             raise Unreachable(self._unreachable(error)) from None
 
     def _own(self, target: str) -> dict[str, Any]:
-        answer = self._send("GET", target, b"", {}, _SHORT_SECONDS)
+        answer = self._send("GET", target, b"", self._signed("lambda", "GET", target, b"", {}), _SHORT_SECONDS)
         value = _json(answer.body)
         if isinstance(value, dict):
             if answer.status == 200:

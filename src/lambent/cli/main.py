@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from lambent import __version__
-from lambent.cli import doctor, image, invoke, logs, runtimes, serve, status, terminal, version
+from lambent.cli import admin, doctor, explain, image, invoke, logs, runtimes, serve, status, terminal, version
 from lambent.cli.client import Refused, Unreachable
 from lambent.cli.options import Subparsers
 from lambent.config import ConfigError
@@ -35,6 +35,8 @@ COMMANDS: dict[str, Command] = {
     "image": image,
     "logs": logs,
     "status": status,
+    "explain": explain,
+    "admin": admin,
     "version": version,
 }
 

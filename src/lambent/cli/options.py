@@ -18,11 +18,11 @@ class Subparsers(Protocol):
 _HELP = {
     "data_dir": "where functions and their code are kept",
     "runtimes_dir": "where `lambent runtimes install` puts what it brings",
-    "host": "address to listen on; only this machine's own are allowed",
+    "host": "address to listen on; others than this machine's own need auth iam",
     "port": "port to listen on; 0 takes any free one",
     "isolation": "how functions are fenced in: " + ", ".join(config.ISOLATIONS),
     "oci_runtime": "command of the OCI runtime, for isolation oci and gvisor: a name, a path or auto",
-    "auth": "how callers are checked: only off is built",
+    "auth": "how callers are checked: " + ", ".join(config.AUTHS),
     "max_environments": "most execution environments at once, busy and idle",
     "idle_timeout": "seconds that an idle execution environment is kept",
     "snap_start_spares": "initialised environments of each version with SnapStart that wait",

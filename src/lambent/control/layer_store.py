@@ -115,7 +115,7 @@ class LayerStore:
         return await self._db.write(work)
 
     async def find(self, key: LayerKey, number: int) -> Attached | None:
-        return await self._db.read(lambda connection: _find(connection, key, number))
+        return await self._db.read(lambda connection: find(connection, key, number))
 
     async def delete(self, key: LayerKey, number: int) -> None:
         """Nothing happens where there is no such version."""
@@ -139,7 +139,7 @@ class LayerStore:
         """
 
         def work(connection: Connection) -> None:
-            policy = change(_find(connection, key, number))
+            policy = change(find(connection, key, number))
             values = (policy.document(), revision) if policy.statements else (None, None)
             connection.execute(_SET_POLICY, (*values, key.account, key.region, key.name, number))
 
@@ -213,7 +213,7 @@ def _tags(connection: Connection, key: LayerKey) -> dict[str, str] | None:
     return found
 
 
-def _find(connection: Connection, key: LayerKey, number: int) -> Attached | None:
+def find(connection: Connection, key: LayerKey, number: int) -> Attached | None:
     rows = connection.execute(_FIND, (key.account, key.region, key.name, number))
     if not rows:
         return None

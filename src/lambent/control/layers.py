@@ -111,7 +111,7 @@ class Layers:
         AccessDeniedException, whether it exists or not.
         """
         found = await self._store.find(key, number)
-        if caller.account == key.account:
+        if caller.account == key.account or caller.proven:  # the gate has looked at its policy
             if found is None:
                 raise _nothing()
             return found

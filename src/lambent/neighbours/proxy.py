@@ -14,11 +14,12 @@ import orjson
 from lambent.base.clock import Clock
 from lambent.base.http import Exchange, Request, Response
 from lambent.base.http_client import Answer, Origin, Unreachable, send
-from lambent.neighbours import recognition
+from lambent.neighbours import permission, recognition
+from lambent.neighbours.permission import Permission
 from lambent.neighbours.routes import EMBEDDED, NATIVE, NONE, Choice, Routes
 from lambent.neighbours.signing import Signer
 from lambent.neighbours.transit import HOP, Transit
-from lambent.wire import models, serializer, sigv4
+from lambent.wire import models, refusals, serializer, sigv4
 from lambent.wire.errors import AwsError, not_built
 from lambent.wire.router import Route
 from lambent.wire.sigv4 import Accounts
@@ -43,9 +44,17 @@ class Neighbours:
     """A `lambent.wire.gateway.Guest` for every service that is not native."""
 
     def __init__(
-        self, routes: Routes, embedded: Process, signer: Signer, accounts: Accounts, clock: Clock, region: str
+        self,
+        routes: Routes,
+        embedded: Process,
+        signer: Signer,
+        accounts: Accounts,
+        clock: Clock,
+        region: str,
+        permission: Permission | None = None,
     ) -> None:
-        """`region` is that of requests whose signature names none."""
+        """`region` is that of requests whose signature names none; `permission` is asked for, where anybody asks."""
+        self._permission = permission
         self._routes = routes
         self._embedded = embedded
         self._signer = signer
@@ -97,7 +106,8 @@ class Neighbours:
         transit.complete(exchange)
 
     def _refuse(self, service: str | None, request: Request, error: AwsError) -> Response:
-        return serializer.serialize_error(_route(service, request), error, self._clock.uuid())
+        route = _route(service, request)
+        return serializer.serialize_error(route, refusals.styled(error, route), self._clock.uuid())
 
     # Asking
 
@@ -107,6 +117,10 @@ class Neighbours:
         async def ask(transit: Transit) -> Answer | Response:
             body = transit if _has_body(request) else b""
             try:
+                if self._permission is not None and not recognition.is_public(request):
+                    if isinstance(body, Transit):
+                        body = await body.whole(permission.MOST)
+                    await self._permission.demand(service, request, body)
                 if choice.mode == EMBEDDED:
                     return await self._ask_embedded(service, request, body)
                 return await self._ask_upstream(service, choice, request, body)

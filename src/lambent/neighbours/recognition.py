@@ -42,6 +42,15 @@ def is_api_call(request: Request) -> bool:
     return _API_HOST.match(request.headers.get("host") or "") is not None and not path.startswith("/@connections")
 
 
+def is_public(request: Request) -> bool:
+    """Whether it is an unsigned call of a deployed API, which is open to whom the API itself opens it."""
+    signed = "authorization" in request.headers and (request.headers.get("authorization") or "").startswith("AWS")
+    names = ("X-Amz-", "AWSAccessKeyId=")
+    if signed or any(name in request.query for name in names) or "x-amz-target" in request.headers:
+        return False
+    return is_api_call(request) and not request.path.startswith("/moto-api")
+
+
 def service_of(request: Request, name: str | None) -> str | None:
     """botocore's name of the service; `name` is that of the credential scope. None where it cannot be told."""
     return _API_SERVICE if is_api_call(request) else router.service_of(request, name)

@@ -40,7 +40,7 @@ class Guarded:
     account: str | None = None  # whose it is, where its ARN does not say
     context: Values = field(default_factory=dict)  # further condition keys that follow from what is stored
     decides: bool = False  # its policy alone can open it, as a KMS key's
-    granted: bool = False  # it is open to this caller by another way than its policy: a grant of KMS
+    grantees: tuple[str, ...] = ()  # to whom it is open by another way than its policy: a grant of KMS names their ARN
 
 
 Find = Callable[[Connection, Access], Guarded | None]

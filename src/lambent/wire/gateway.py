@@ -6,6 +6,7 @@ Admission → scope → route → body → parameters → validation → handler
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import urllib.parse
@@ -17,14 +18,18 @@ import orjson
 
 from lambent.base.clock import Clock
 from lambent.base.http import Application, Exchange, Request, Response
-from lambent.wire import bodies, eventstream, origins, serializer, sigv4
+from lambent.wire import bodies, eventstream, origins, refusals, router, serializer, sigv4
+from lambent.wire.doorman import Doorman
 from lambent.wire.errors import AwsError, not_built
+from lambent.wire.gate import Access
 from lambent.wire.operations import Caller, Context, Operations
 from lambent.wire.plans import Plan, Plans
 from lambent.wire.router import Route
 from lambent.wire.sigv4 import DEFAULT_ACCOUNT, Accounts
 
 _log = logging.getLogger("lambent.gateway")
+
+_ADMINISTRATION = Access("lambent:Administer")  # what Lambent's own paths need: AdministratorAccess has it
 
 OwnHandler = Callable[[Request], Awaitable[Response]]
 
@@ -67,6 +72,14 @@ def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
 
 
+def _likely(request: Request) -> Route | None:
+    """What a request without a readable signature seems to ask for: its errors are in that protocol."""
+    for name in (None, "iam", "sts"):
+        with contextlib.suppress(AwsError):
+            return router.route(request, name)
+    return None
+
+
 class Guest(Application, Protocol):
     """Another HTTP application on the same endpoint: the container registry's protocol is not AWS's."""
 
@@ -78,21 +91,33 @@ class Gateway:
     """An HTTP application that speaks AWS."""
 
     def __init__(
-        self, operations: Operations, clock: Clock, accounts: Accounts | None = None, region: str = "us-east-1"
+        self,
+        operations: Operations,
+        clock: Clock,
+        accounts: Accounts | None = None,
+        region: str = "us-east-1",
+        doorman: Doorman | None = None,
     ) -> None:
-        """`region` is that of requests whose signature names none."""
+        """`region` is that of requests whose signature names none; `doorman` verifies them, None: nobody does."""
+        self._doorman = doorman
         self._operations = operations
         self._clock = clock
         self._accounts = accounts or Accounts()
         self._region = region
         self._plans = Plans()
         self._own: list[tuple[str, OwnHandler]] = []
+        self._open: list[str] = []
         self._guests: list[Guest] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def route(self, prefix: str, handler: OwnHandler) -> None:
-        """Answer the paths below `prefix` (of `_OWN_PREFIXES`, or `_OWN_PATH`) by `handler`."""
+    def route(self, prefix: str, handler: OwnHandler, *, open_to_all: bool = False) -> None:
+        """Answer the paths below `prefix` (of `_OWN_PREFIXES`, or `_OWN_PATH`) by `handler`.
+
+        Where signatures are verified, only administrators get an answer, unless it is `open_to_all`.
+        """
         self._own.append((prefix, handler))
+        if open_to_all:
+            self._open.append(prefix)
 
     @staticmethod
     def is_own(request: Request) -> bool:
@@ -113,7 +138,7 @@ class Gateway:
     # The HTTP application
 
     def admit(self, request: Request) -> Response | None:
-        if reason := origins.refusal(request):
+        if self._doorman is None and (reason := origins.refusal(request)):  # a web page cannot sign
             error = AwsError("AccessDeniedException", reason, status=403)
             return serializer.serialize_error(None, error, self._clock.uuid())
         if guest := self._guest(request):
@@ -156,7 +181,7 @@ class Gateway:
             route = plan.route
             response = await self._call(plan, exchange, scope, request_id)
         except AwsError as error:
-            response = serializer.serialize_error(route, error, request_id)
+            response = await self._refuse(request, route, error, request_id)
         except Exception:
             _log.exception("request %s: %s %s failed", request_id, request.method, request.path)
             failure = AwsError("ServiceException", "An internal error occurred.", status=500)
@@ -171,18 +196,22 @@ class Gateway:
         request, route = exchange.request, plan.route
         name = route.operation.name
         handler = self._operations.find(route.service.name, name)
+        body, verifier = request.body, None
+        if self._doorman is None or route.operation.auth_type == "none":
+            caller = self._caller(scope)
+        else:
+            caller, proof = await self._doorman.prove(request, body)
+            verifier = proof.chunks
         if handler is None:
             raise not_built(f"{route.service.name}.{name}")
-        body = request.body
         if bodies.is_coded(request.headers):
+            if verifier is not None:
+                raise not_built("chunks that are signed one by one, outside of S3")
             body = bodies.decode_body(request.headers, body, limit=request.body_limit or _OTHER_LIMIT)
         parameters = plan.parameters(request, body)
-        context = Context(
-            self._caller(scope), request_id, self._endpoint(request), request.headers.get("x-amzn-trace-id")
-        )
+        context = Context(caller, request_id, self._endpoint(request), request.headers.get("x-amzn-trace-id"))
         gate = self._operations.gate
         if gate.enforces:
-            caller = context.caller
             await gate.authorize(caller, *self._operations.accesses(route.service.name, name, caller, parameters))
         result = await handler(context, parameters)
         if plan.stream is not None and (events := result.get(plan.stream)) is not None:
@@ -209,6 +238,17 @@ class Gateway:
             await events.aclose()
         stream.end()
 
+    async def _refuse(self, request: Request, route: Route | None, error: AwsError, request_id: str) -> Response:
+        """An error in the protocol of what was asked. Who has not proven who they are learns nothing else first."""
+        if self._doorman is not None and route is None:
+            route = _likely(request)
+            if route is None or route.operation.auth_type != "none":
+                try:
+                    await self._doorman.prove(request, request.body)
+                except AwsError as refusal:
+                    error = refusal
+        return serializer.serialize_error(route, refusals.styled(error, route), request_id)
+
     def _caller(self, scope: sigv4.Scope | None) -> Caller:
         if scope is None:
             return Caller(DEFAULT_ACCOUNT, self._region)
@@ -223,6 +263,12 @@ class Gateway:
     # Our own paths
 
     async def _answer_own(self, request: Request) -> Response:
+        if self._doorman is not None and not request.path.startswith(tuple(self._open)):
+            try:
+                caller, _proof = await self._doorman.prove(request, request.body)
+                await self._operations.gate.authorize(caller, _ADMINISTRATION)
+            except AwsError as error:
+                return serializer.serialize_error(None, error, self._clock.uuid())
         for prefix, handler in self._own:
             if request.path.startswith(prefix):
                 try:

@@ -1,11 +1,12 @@
-"""Who signed a request: read from its signature. Signatures are not verified yet (`--auth off`)."""
+"""Who signed a request: read from its signature, and all that `--auth off` asks. `signatures` verifies."""
 
 from __future__ import annotations
 
 import re
 import urllib.parse
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 from lambent.base.http import Request
 from lambent.wire.errors import AwsError
@@ -80,6 +81,16 @@ class Issued:
     account: str
     arn: str = ""  # of the user or the session that it speaks as
     role: str = ""  # of a session: the ARN of its role
+    secret: str = field(default="", repr=False)  # "": nothing signed with the key can be verified
+    token: str = field(default="", repr=False)  # of a session: what must come with it
+    expires: float | None = None  # seconds since the epoch
+    policies: tuple[str, ...] = ()  # of a session: ARNs and texts of its policies
+    active: bool = True
+
+    @property
+    def user(self) -> str:
+        """The name of the user that it speaks as; "" for all others."""
+        return self.arn.rsplit("/", 1)[1] if ":user/" in self.arn else ""
 
 
 class Accounts:
@@ -87,13 +98,33 @@ class Accounts:
 
     def __init__(self) -> None:
         self._issued: dict[str, Issued] = {}
+        self.last_used: dict[str, tuple[float, str, str]] = {}
+        """By key: the second since the epoch at which it last signed a request, the service and the region."""
 
-    def issue(self, access_key_id: str, account: str, arn: str = "", role: str = "") -> None:
+    def issue(
+        self,
+        access_key_id: str,
+        account: str,
+        arn: str = "",
+        role: str = "",
+        *,
+        secret: str = "",
+        token: str = "",
+        expires: float | None = None,
+        policies: tuple[str, ...] = (),
+        active: bool = True,
+    ) -> None:
         """Remember a key that the server has handed out."""
-        self._issued[access_key_id] = Issued(account, arn, role)
+        self._issued[access_key_id] = Issued(account, arn, role, secret, token, expires, policies, active)
+
+    def replace(self, access_key_id: str, **changes: Any) -> None:
+        """Change what is known of a key that was handed out."""
+        if issued := self._issued.get(access_key_id):
+            self._issued[access_key_id] = replace(issued, **changes)
 
     def forget(self, access_key_id: str) -> None:
         self._issued.pop(access_key_id, None)
+        self.last_used.pop(access_key_id, None)
 
     def issued(self, access_key_id: str) -> Issued | None:
         """None for a key that the server has not handed out."""

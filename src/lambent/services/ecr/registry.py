@@ -1,6 +1,7 @@
 """The registry that tools push to and pull from: the OCI distribution API under `/v2/`.
 
-Callers are not checked (`--auth off`): a request without credentials is served, one with wrong ones is refused.
+With `--auth off` a request without credentials is served, one with wrong ones is refused. With `--auth iam` it needs a
+password, and every request is authorised as whoever the password was given to.
 
 Source: OCI distribution specification 1.1. Repositories must exist (`CreateRepository`), as on AWS.
 """
@@ -15,13 +16,17 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from lambent.base.http import Exchange, Request, Response
 from lambent.services.ecr import tokens
+from lambent.services.ecr.actions import repository_arn
 from lambent.services.ecr.blobs_api import BlobsApi
 from lambent.services.ecr.manifests_api import ManifestsApi
 from lambent.services.ecr.names import Registry, RepositoryName, is_repository
 from lambent.services.ecr.oci import OciError, answer, from_aws, refuse
 from lambent.services.ecr.tokens import Grant, Tokens
 from lambent.services.ecr.uploads_api import UploadsApi
+from lambent.wire.callers import Caller
 from lambent.wire.errors import AwsError
+from lambent.wire.gate import Access, Gate, Open
+from lambent.wire.sigv4 import Accounts
 
 _log = logging.getLogger("lambent.registry")
 
@@ -32,6 +37,29 @@ _PATH = re.compile(
 _HOST = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.")
 _REALM = ("WWW-Authenticate", 'Basic realm="Lambent", service="ecr"')
 _SMALL = 1 << 16  # bytes of a request's body where none is wanted
+
+_ACTIONS = {  # what each request needs permission for, as AWS's registry asks
+    "tags": {"GET": "ecr:ListImages"},
+    "manifest": {
+        "GET": "ecr:BatchGetImage",
+        "HEAD": "ecr:BatchGetImage",
+        "PUT": "ecr:PutImage",
+        "DELETE": "ecr:BatchDeleteImage",
+    },
+    "subject": {"GET": "ecr:ListImageReferrers"},
+    "blob": {
+        "GET": "ecr:GetDownloadUrlForLayer",
+        "HEAD": "ecr:BatchCheckLayerAvailability",
+        "DELETE": "ecr:BatchDeleteImage",
+    },
+    "upload": {
+        "POST": "ecr:InitiateLayerUpload",
+        "GET": "ecr:UploadLayerPart",
+        "PATCH": "ecr:UploadLayerPart",
+        "PUT": "ecr:CompleteLayerUpload",
+        "DELETE": "ecr:UploadLayerPart",
+    },
+}
 
 Handler = Callable[[Exchange, RepositoryName, str], Awaitable[None]]
 
@@ -46,8 +74,12 @@ class RegistryApi:
         uploads: UploadsApi,
         grants: Tokens,
         default: Registry,
+        gate: Gate | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
-        """`default` is the registry of requests that name no account."""
+        """`default` is the registry of requests that name no account; `accounts` knows whose keys passwords are of."""
+        self._gate = gate or Open()
+        self._accounts = accounts or Accounts()
         self._uploads = uploads
         self._tokens = grants
         self._default = default
@@ -115,6 +147,7 @@ class RegistryApi:
             handler = self._handlers[kind].get(request.method)
             if handler is None:
                 raise OciError(405, "UNSUPPORTED", f"{request.method} is not supported here")
+            await self._authorize(request, kind, name)
             await handler(exchange, name, rest)
         except OciError as error:
             exchange.respond(refuse(error))
@@ -124,11 +157,38 @@ class RegistryApi:
             _log.exception("%s %s failed", request.method, request.path)
             exchange.respond(refuse(OciError(500, "UNKNOWN", "internal error")))
 
+    async def _authorize(self, request: Request, kind: str, name: RepositoryName) -> None:
+        """Raises OciError unless whoever the password was given to may do this. A link to one layer needs no more."""
+        if not self._gate.enforces:
+            return
+        grant = self._grant(request)
+        issued = self._accounts.issued(grant.key) if grant is not None else None
+        if grant is None or (issued is None and grant.layer is None):
+            raise OciError(401, "UNAUTHORIZED", "log in as the user AWS", headers=(_REALM,))
+        if grant.layer is not None:
+            return
+        assert issued is not None
+        registry = name.registry
+        caller = Caller(issued.account, registry.region, grant.key, proven=True, user=issued.user, source=request.peer)
+        accesses = [
+            Access(_ACTIONS[kind][request.method], repository_arn(registry.account, registry.region, name.name))
+        ]
+        source = urllib.parse.parse_qs(request.query).get("from", [""])[0]
+        if kind == "upload" and source:  # a layer that is mounted from another repository is read there
+            arn = repository_arn(registry.account, registry.region, source)
+            accesses.append(Access("ecr:GetDownloadUrlForLayer", arn))
+        try:
+            await self._gate.authorize(caller, *accesses)
+        except AwsError as error:
+            raise OciError(403, "DENIED", error.message or "denied") from None
+
     # What is asked, and of whose registry
 
     def _understand(self, request: Request) -> tuple[RepositoryName | None, str, str]:
         """(repository, kind of thing, which one); no repository for `/v2/` itself."""
         grant = self._grant(request)
+        if self._gate.enforces and grant is None:
+            raise OciError(401, "UNAUTHORIZED", "log in as the user AWS", headers=(_REALM,))
         if request.path in ("/v2", "/v2/"):
             if grant is None:  # a login comes here to have its password checked; it sends none unless it is asked
                 raise OciError(401, "UNAUTHORIZED", "log in as the user AWS", headers=(_REALM,))

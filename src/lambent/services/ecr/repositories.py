@@ -204,7 +204,7 @@ class Repositories:
         registry = Registry(context.caller.account, context.caller.region)
         if any(account != registry.account for account in parameters.get("registryIds", ())):
             raise not_built("the registry of another account")
-        password, expires = self._tokens.issue(Grant(registry))
+        password, expires = self._tokens.issue(Grant(registry, key=context.caller.access_key_id))
         data = {
             "authorizationToken": as_header(USER, password),
             "expiresAt": _date(expires),

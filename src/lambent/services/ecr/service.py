@@ -4,30 +4,60 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
+import orjson
+
 from lambent.base.blobs import Blobs
 from lambent.base.clock import Clock
-from lambent.base.db import Database
+from lambent.base.db import Connection, Database
 from lambent.services.ecr import lifecycle
 from lambent.services.ecr.blobs_api import BlobsApi
 from lambent.services.ecr.images import Images
 from lambent.services.ecr.layers import Layers
 from lambent.services.ecr.manifests_api import ManifestsApi
-from lambent.services.ecr.names import Registry
+from lambent.services.ecr.names import Registry, RepositoryName
 from lambent.services.ecr.records import Repository
 from lambent.services.ecr.registry import RegistryApi
 from lambent.services.ecr.repositories import Repositories
-from lambent.services.ecr.store import ImageStore
+from lambent.services.ecr.store import ImageStore, demand
 from lambent.services.ecr.tokens import Tokens
 from lambent.services.ecr.uploads_api import UploadsApi
 from lambent.wire.errors import AwsError
+from lambent.wire.gate import Access, Gate, Guarded
 from lambent.wire.operations import Operations
+from lambent.wire.sigv4 import Accounts
 
 _HOUSEKEEPING_SECONDS = 600.0
 
 _log = logging.getLogger("lambent.ecr")
+
+
+_REPOSITORY = re.compile(r"arn:aws[\w-]*:ecr:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):repository/(?P<name>.+)")
+
+
+def _guarded(connection: Connection, access: Access) -> Guarded | None:
+    """The policy and the tags of the repository that an ARN names."""
+    match = _REPOSITORY.fullmatch(access.resource)
+    if match is None:
+        return None
+    try:
+        repository = demand(connection, RepositoryName(Registry(match["account"], match["region"]), match["name"]))
+    except AwsError:
+        return None
+    return Guarded(_about_itself(repository.policy), repository.tags)
+
+
+def _about_itself(policy: str | None) -> str | None:
+    """The policy of a repository names no resource: the repository is the resource."""
+    if policy is None:
+        return None
+    document = orjson.loads(policy)
+    statements = document.get("Statement", [])
+    listed = statements if isinstance(statements, list) else [statements]
+    return orjson.dumps({**document, "Statement": [{"Resource": "*", **one} for one in listed]}).decode()
 
 
 class Ecr:
@@ -41,6 +71,8 @@ class Ecr:
         key: bytes,
         default: Registry,
         keep: Callable[[], Collection[str]] = frozenset,
+        gate: Gate | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         """`blobs` are the registry's own; `key` signs passwords; `default` is whose registry nobody's requests mean.
 
@@ -60,7 +92,11 @@ class Ecr:
             UploadsApi(self.layers),
             tokens,
             default,
+            gate,
+            accounts,
         )
+        if gate is not None:
+            gate.guard("ecr", _guarded, ("ecr_repositories",))
 
     def register(self, operations: Operations) -> None:
         self._repositories.register(operations)

@@ -28,6 +28,7 @@ class Grant:
 
     registry: Registry
     layer: str | None = None  # "REPOSITORY@DIGEST" of a download link; None: everything
+    key: str = ""  # the access key of whoever it was given to: what they may do, it may
 
 
 class Tokens:
@@ -44,6 +45,8 @@ class Tokens:
         claims = {"account": grant.registry.account, "region": grant.registry.region, "expires": expires}
         if grant.layer is not None:
             claims["layer"] = grant.layer
+        if grant.key:
+            claims["key"] = grant.key
         body = orjson.dumps(claims)
         return f"{_encode(body)}.{_encode(self._sign(body))}", expires
 
@@ -59,7 +62,7 @@ class Tokens:
         claims = orjson.loads(claims_text)
         if claims["expires"] < self._clock.time():
             return None
-        return Grant(Registry(claims["account"], claims["region"]), claims.get("layer"))
+        return Grant(Registry(claims["account"], claims["region"]), claims.get("layer"), claims.get("key", ""))
 
     def _sign(self, body: bytes) -> bytes:
         return hmac.digest(self._key, b"ecr:" + body, hashlib.sha256)

@@ -60,6 +60,15 @@ class Effect(StrEnum):
     IMPLICIT_DENY = "implicitDeny"
 
 
+class Origin(StrEnum):
+    """Which kind of policy decided, in the words of AWS's messages."""
+
+    IDENTITY = "identity-based policy"
+    RESOURCE = "resource-based policy"
+    BOUNDARY = "permissions boundary"
+    SESSION = "session policy"
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """A statement that speaks of the question."""
@@ -77,6 +86,7 @@ class Decision:
     effect: Effect
     because: str  # a whole sentence for people
     matches: tuple[Match, ...] = ()  # the statements that decided
+    origin: Origin = Origin.IDENTITY  # of the policy that denied, or whose statement was missing
 
     @property
     def allowed(self) -> bool:
@@ -99,11 +109,20 @@ class _Miss:
 def evaluate(question: Question, policies: Policies) -> Decision:
     """Decide. Never raises: what a policy says that cannot be understood matches nothing."""
     if denial := next(_matches(question, policies.everything(), allow=False), None):
-        return Decision(Effect.EXPLICIT_DENY, f"{denial} denies {_asked(question)}", (denial,))
+        because = f"{denial} denies {_asked(question)}"
+        return Decision(Effect.EXPLICIT_DENY, because, (denial,), _origin(denial.policy, policies))
     if policies.resource_decides:
         return _by_resource_alone(question, policies)
     own = question.resource_account in (None, question.principal.account)
     return _in_own_account(question, policies) if own else _across_accounts(question, policies)
+
+
+def _origin(policy: Policy, policies: Policies) -> Origin:
+    if policy is policies.resource:
+        return Origin.RESOURCE
+    if policy is policies.boundary:
+        return Origin.BOUNDARY
+    return Origin.SESSION if any(policy is one for one in policies.session or ()) else Origin.IDENTITY
 
 
 def _asked(question: Question) -> str:
@@ -127,7 +146,8 @@ def _across_accounts(question: Question, policies: Policies) -> Decision:
     principal = question.principal
     granted = _grants(question, policies.resource)
     if not granted:
-        return _refuse(question, policies, f"the resource's policy does not open it to {principal}")
+        because = f"the resource's policy does not open it to {principal}"
+        return _refuse(question, policies, because, Origin.RESOURCE)
     if principal.account is None or principal.service:
         return _allow(question, granted)  # nobody's account has a say
     if principal.is_root:
@@ -142,7 +162,8 @@ def _by_resource_alone(question: Question, policies: Policies) -> Decision:
     granted = _grants(question, policies.resource)
     closest = max((match.grade for match in granted), default=Grade.NOBODY)
     if closest is Grade.NOBODY:
-        return _refuse(question, policies, f"the resource's policy does not open it to {question.principal}")
+        because = f"the resource's policy does not open it to {question.principal}"
+        return _refuse(question, policies, because, Origin.RESOURCE)
     own = question.resource_account in (None, question.principal.account)
     if question.principal.is_root or (own and closest is Grade.ITSELF) or question.principal.account is None:
         return _allow(question, granted)
@@ -156,9 +177,10 @@ def _within_bounds(question: Question, policies: Policies, allowing: tuple[Match
     """Allowed by `allowing`, unless the boundary or the session policies leave it out."""
     if policies.boundary is not None and not within(question, policies.boundary):
         because = f"the permissions boundary {policies.boundary.name} does not allow {_asked(question)}"
-        return Decision(Effect.IMPLICIT_DENY, because)
+        return Decision(Effect.IMPLICIT_DENY, because, origin=Origin.BOUNDARY)
     if policies.session is not None and not any(within(question, policy) for policy in policies.session):
-        return Decision(Effect.IMPLICIT_DENY, f"no policy of the session allows {_asked(question)}")
+        because = f"no policy of the session allows {_asked(question)}"
+        return Decision(Effect.IMPLICIT_DENY, because, origin=Origin.SESSION)
     return _allow(question, allowing)
 
 
@@ -171,14 +193,16 @@ def _allow(question: Question, matches: tuple[Match, ...]) -> Decision:
     return Decision(Effect.ALLOWED, f"{matches[0]} allows {_asked(question)}", matches)
 
 
-def _refuse(question: Question, policies: Policies, because: str | None = None) -> Decision:
+def _refuse(
+    question: Question, policies: Policies, because: str | None = None, origin: Origin = Origin.IDENTITY
+) -> Decision:
     """An implicit deny that names the statement which came nearest to allowing it."""
     text = because or f"no statement allows {_asked(question)}"
     misses = [miss for policy in _granting(policies) for miss in _misses(question, policy)]
     nearest = max(misses, key=lambda miss: miss.steps, default=None)
     if nearest is not None and nearest.steps > 0:
         text += f"; the nearest is {nearest}"
-    return Decision(Effect.IMPLICIT_DENY, text)
+    return Decision(Effect.IMPLICIT_DENY, text, origin=origin)
 
 
 def _granting(policies: Policies) -> Iterator[Policy]:

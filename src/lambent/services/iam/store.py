@@ -5,6 +5,7 @@ Names are stored as they were given and are unique whatever their case, as on AW
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -25,6 +26,15 @@ MIGRATIONS = (
             "CREATE TABLE iam_access_keys (id TEXT PRIMARY KEY, account TEXT NOT NULL, user_name TEXT NOT NULL,"
             " created DOUBLE PRECISION NOT NULL, sealed BLOB NOT NULL, active INTEGER NOT NULL)",
             "CREATE INDEX iam_access_keys_by_user ON iam_access_keys (account, user_name)",
+        ),
+    ),
+    Migration(
+        "iam",
+        2,
+        "when access keys were last used",
+        (
+            "CREATE TABLE iam_key_uses (id TEXT PRIMARY KEY, used DOUBLE PRECISION NOT NULL, service TEXT NOT NULL,"
+            " region TEXT NOT NULL)",
         ),
     ),
 )
@@ -119,7 +129,24 @@ def put_access_key(connection: Connection, key: AccessKey) -> None:
     )
 
 
+def put_key_uses(connection: Connection, uses: Mapping[str, tuple[float, str, str]]) -> None:
+    """When each was last used, for which service and in which region; of keys that are still there."""
+    for key_id, use in uses.items():
+        connection.execute(
+            "INSERT INTO iam_key_uses (id, used, service, region) SELECT id, ?, ?, ? FROM iam_access_keys WHERE id = ?"
+            " ON CONFLICT (id) DO UPDATE SET used = excluded.used, service = excluded.service,"
+            " region = excluded.region",
+            (*use, key_id),
+        )
+
+
+def key_uses(connection: Connection) -> dict[str, tuple[float, str, str]]:
+    rows = connection.execute("SELECT id, used, service, region FROM iam_key_uses")
+    return {key_id: (used, service, region) for key_id, used, service, region in rows}
+
+
 def remove_access_key(connection: Connection, key: AccessKey) -> None:
+    connection.execute("DELETE FROM iam_key_uses WHERE id = ?", (key.id,))
     connection.execute("DELETE FROM iam_access_keys WHERE id = ?", (key.id,))
 
 
@@ -130,6 +157,12 @@ def access_keys(connection: Connection, account: str, user: str) -> list[AccessK
         " WHERE account = ? AND user_name = ? ORDER BY created, id"
     )
     return [_access_key(*row) for row in connection.execute(query, (account, user))]
+
+
+def find_access_key(connection: Connection, key_id: str) -> AccessKey | None:
+    query = "SELECT id, account, user_name, created, sealed, active FROM iam_access_keys WHERE id = ?"
+    rows = connection.execute(query, (key_id,))
+    return _access_key(*rows[0]) if rows else None
 
 
 def every_access_key(connection: Connection) -> list[AccessKey]:

@@ -18,6 +18,7 @@ from lambent.services.iam.principals import Principal
 from lambent.services.kms import store
 from lambent.services.kms.records import AWS, DISABLED, PENDING_DELETION, Grant, Key, arn
 from lambent.wire.errors import AwsError
+from lambent.wire.gate import Access, Guarded
 from lambent.wire.operations import Caller
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -51,6 +52,17 @@ def find(connection: Connection, caller: Caller, identifier: str, now: float, *,
     if key is None or (key.account, key.region) != (account, region) or is_gone(key, now):
         raise AwsError("NotFoundException", f"Key '{arn(account, region, f'key/{key_id}')}' does not exist")
     return key
+
+
+def by_arn(connection: Connection, identifier: str, now: float) -> Key | None:
+    """The key behind the ARN of a key or an alias."""
+    match = _ARN.fullmatch(identifier)
+    if match is None:
+        return None
+    try:
+        return find(connection, Caller(match["account"], match["region"]), identifier, now)
+    except AwsError:
+        return None
 
 
 def is_gone(key: Key, now: float) -> bool:
@@ -91,6 +103,17 @@ def authorize(
     raise denied(caller, operation, key, explicit=effect is Effect.EXPLICIT_DENY)
 
 
+def accesses(key: Key, caller: Caller, operation: str, encryption: Encryption) -> Access:
+    """What the gate is asked about `operation` with the key."""
+    return Access(f"kms:{operation}", key.arn, _context(caller, encryption))
+
+
+def guarded(key: Key, operation: str, grants: Sequence[Grant], encryption: Encryption) -> Guarded:
+    """What the key says of who may do `operation`: its policy alone can open it, or a grant."""
+    grantees = tuple(grant.grantee for grant in grants if _covers(grant, operation, encryption))
+    return Guarded(key.policy, dict(key.tags), account=key.account, decides=True, grantees=grantees)
+
+
 def _context(caller: Caller, encryption: Encryption) -> dict[str, tuple[str, ...]]:
     values: dict[str, tuple[str, ...]] = {"kms:calleraccount": (caller.account,)}
     if caller.via:
@@ -103,7 +126,11 @@ def _context(caller: Caller, encryption: Encryption) -> dict[str, tuple[str, ...
 
 
 def _lets(grant: Grant, caller: Caller, operation: str, encryption: Encryption) -> bool:
-    if operation not in grant.operations or account_of(grant.grantee) != caller.account:
+    return account_of(grant.grantee) == caller.account and _covers(grant, operation, encryption)
+
+
+def _covers(grant: Grant, operation: str, encryption: Encryption) -> bool:
+    if operation not in grant.operations:
         return False
     constraints = grant.constraints or {}
     exact, least = constraints.get("EncryptionContextEquals"), constraints.get("EncryptionContextSubset")

@@ -41,7 +41,7 @@ class Aliases:
 
         def work(connection: Connection) -> None:
             key = access.find(connection, caller, parameters["TargetKeyId"], now, aliases=False)
-            access.authorize(key, caller, "CreateAlias", ())
+            self._vault.authorize(connection, key, caller, "CreateAlias")
             access.refuse_managed(key, caller, "CreateAlias")
             access.refuse_pending(key)
             if store.find_alias(connection, caller.account, caller.region, name) is not None:
@@ -59,7 +59,7 @@ class Aliases:
         def work(connection: Connection) -> None:
             alias = _demand(connection, caller, name)
             key = access.find(connection, caller, parameters["TargetKeyId"], now, aliases=False)
-            access.authorize(key, caller, "UpdateAlias", ())
+            self._vault.authorize(connection, key, caller, "UpdateAlias")
             access.refuse_managed(key, caller, "UpdateAlias")
             access.refuse_pending(key)
             store.put_alias(connection, replace(alias, target=key.id, updated=now))
@@ -69,7 +69,15 @@ class Aliases:
 
     async def delete_alias(self, context: Context, parameters: Parameters) -> Answer:
         caller, name = context.caller, _own_name(parameters["AliasName"])
-        await self._vault.db.write(lambda c: store.remove_alias(c, _demand(c, caller, name)))
+
+        def work(connection: Connection) -> None:
+            alias = _demand(connection, caller, name)
+            key = store.find_key(connection, alias.target)
+            if key is not None and caller.proven:
+                self._vault.authorize(connection, key, caller, "DeleteAlias")
+            store.remove_alias(connection, alias)
+
+        await self._vault.db.write(work)
         return {}
 
     async def list_aliases(self, context: Context, parameters: Parameters) -> Answer:

@@ -129,7 +129,7 @@ class Cipher:
             if key is None or key.region != caller.region or access.is_gone(key, now):
                 raise AwsError("AccessDeniedException", _NOT_YOURS, status=400)
             try:
-                access.authorize(key, caller, operation, store.grants(connection, key.id), encryption)
+                self._vault.authorize(connection, key, caller, operation, encryption)
             except AwsError:
                 if key.account == caller.account:
                     raise

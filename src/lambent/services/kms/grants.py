@@ -114,6 +114,9 @@ class Grants:
             owners = {access.account_of(who) for who in (grant.retiring, grant.grantee) if who}
             if key is None or caller.account not in {key.account, *owners}:
                 raise AwsError("AccessDeniedException", None, status=400)
+            if caller.proven:
+                named = [who for who in (grant.retiring, grant.grantee) if who]
+                self._vault.authorize_retiring(connection, key, caller, named)
             store.remove_grant(connection, grant)
 
         await self._vault.db.write(work)

@@ -13,6 +13,7 @@ from lambent.services.kms.grants import Grants
 from lambent.services.kms.keys import Keys
 from lambent.services.kms.root import RootKey
 from lambent.services.kms.vault import Vault
+from lambent.wire.gate import Gate
 from lambent.wire.operations import Operations
 
 _log = logging.getLogger("lambent.kms")
@@ -24,12 +25,14 @@ class Kms:
     Between `start` and `stop` it removes the keys whose day has come.
     """
 
-    def __init__(self, db: Database, clock: Clock, root_key: bytes, *, every: float = 600) -> None:
+    def __init__(
+        self, db: Database, clock: Clock, root_key: bytes, gate: Gate | None = None, *, every: float = 600
+    ) -> None:
         """`root_key` is 32 bytes under which all keys lie sealed in the database, the same after every start.
 
         `every` so many seconds it looks for keys to remove.
         """
-        self._vault = Vault(db, clock, RootKey(root_key))
+        self._vault = Vault(db, clock, RootKey(root_key), gate)
         self._every = every
         self._task: asyncio.Task[None] | None = None
 

@@ -16,6 +16,7 @@ from lambent.services.kms.access import Encryption
 from lambent.services.kms.records import AWS, Alias, Key, Material
 from lambent.services.kms.root import RootKey
 from lambent.wire.errors import AwsError
+from lambent.wire.gate import Access, Gate, Guarded, Open
 from lambent.wire.operations import Caller
 
 _MANAGED = {  # the services whose keys AWS makes when they are first needed, and what such a key says it is for
@@ -26,7 +27,9 @@ _MANAGED = {  # the services whose keys AWS makes when they are first needed, an
 class Vault:
     """Everything that the operations of KMS share."""
 
-    def __init__(self, db: Database, clock: Clock, root: RootKey) -> None:
+    def __init__(self, db: Database, clock: Clock, root: RootKey, gate: Gate | None = None) -> None:
+        self._gate = gate or Open()
+        self._gate.guard("kms", self._guarded, ("kms_keys", "kms_aliases", "kms_grants"))
         self.db = db
         self.clock = clock
         self._root = root
@@ -88,8 +91,37 @@ class Vault:
         encryption: Encryption | None,
     ) -> Key:
         key = access.find(connection, caller, identifier, self.clock.time(), aliases=aliases)
-        access.authorize(key, caller, operation, store.grants(connection, key.id), encryption)
+        self.authorize(connection, key, caller, operation, encryption)
         return key
+
+    def authorize(
+        self,
+        connection: Connection,
+        key: Key,
+        caller: Caller,
+        operation: str,
+        encryption: Encryption | None = None,
+    ) -> None:
+        """Raises AccessDeniedException unless the caller may do `operation` ("Decrypt") with the key."""
+        grants, bound = store.grants(connection, key.id), encryption or {}
+        if not caller.proven:  # nobody has asked them who they are, or a service asks in its own name
+            access.authorize(key, caller, operation, grants, bound)
+            return
+        wanted = access.accesses(key, caller, operation, bound)
+        self._gate.decide(connection, caller, wanted, access.guarded(key, operation, grants, bound))
+
+    def authorize_retiring(self, connection: Connection, key: Key, caller: Caller, named: Sequence[str]) -> None:
+        """A grant is ended by those whom it names, and by whom the key's policy lets. AccessDeniedException."""
+        guarded = replace(access.guarded(key, "RetireGrant", (), {}), grantees=tuple(named))
+        self._gate.decide(connection, caller, access.accesses(key, caller, "RetireGrant", {}), guarded)
+
+    def _guarded(self, connection: Connection, wanted: Access) -> Guarded | None:
+        """For operations of others that need a key: CreateFunction with a KMSKeyArn."""
+        found = access.by_arn(connection, wanted.resource, self.clock.time())
+        if found is None:
+            return None
+        operation = wanted.action.partition(":")[2]
+        return replace(access.guarded(found, operation, store.grants(connection, found.id), {}), arn=found.arn)
 
     # For encryption
 

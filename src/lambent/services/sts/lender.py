@@ -33,8 +33,9 @@ class Lender:
         key = "ASIA" + base64.b32encode(bytes.fromhex(self._clock.token(10))).decode()
         secret, expires = secrets.token_urlsafe(_SECRET_BYTES), self._clock.time() + seconds
         sealed = seal(self._root_key, orjson.dumps([key, secret, account, arn, role, expires]), _ABOUT)
-        self._accounts.issue(key, account, arn, role)
-        return Credentials(key, secret, base64.b64encode(sealed).decode(), expires)
+        token = base64.b64encode(sealed).decode()
+        self._accounts.issue(key, account, arn, role, secret=secret, token=token, expires=expires)
+        return Credentials(key, secret, token, expires)
 
     def take_back(self, key: str) -> None:
         """Their environment has ended: from now on only who shows the token is recognised."""
@@ -49,4 +50,21 @@ class Lender:
             return None
         if found != key or expires <= self._clock.time():
             return None
-        return Credentials(key, secret, token, expires), Issued(account, arn, role)
+        return Credentials(key, secret, token, expires), Issued(account, arn, role, secret, token, expires)
+
+    async def recall(self, key: str, token: str) -> bool:
+        """Whether the key was lent, before the server started or to an environment that has ended. It is known then."""
+        found = self.recognise(key, token)
+        if found is None:
+            return False
+        lent, issued = found
+        self._accounts.issue(
+            key,
+            issued.account,
+            issued.arn,
+            issued.role,
+            secret=lent.secret,
+            token=token,
+            expires=lent.expires,
+        )
+        return True

@@ -1,7 +1,8 @@
 """STS's operations.
 
-No signature is checked yet (`auth = off`), so whoever calls from a role's own account may assume it, as long as its
+With `auth = off` nobody is asked who they are, so whoever calls from a role's own account may assume it, as long as its
 trust policy does not deny it to them; a role that IAM does not know can be assumed too, as a function can have one.
+With `auth = iam` its trust policy must allow it, and where that names only their account, their own policies too.
 From another account the role must exist and its trust policy must open it to the caller.
 """
 
@@ -19,12 +20,16 @@ from lambent.services.iam import documents, errors, evaluator, principals, store
 from lambent.services.iam.callers import principal_of
 from lambent.services.iam.directory import Directory, attachable
 from lambent.services.iam.evaluator import Decision, Effect, Policies, Question
+from lambent.services.iam.gate import refusal
 from lambent.services.iam.held import Held, held_by
 from lambent.services.iam.principals import Principal
 from lambent.services.iam.records import MAX_SESSION, Identity, Kind
+from lambent.services.iam.standing import standing_of
 from lambent.services.sts.sessions import Credentials, Sessions
+from lambent.wire import refusals
 from lambent.wire.errors import AwsError, not_built
-from lambent.wire.operations import Context, Operations, Parameters
+from lambent.wire.operations import Caller, Context, Operations, Parameters
+from lambent.wire.refusals import Refusal
 from lambent.wire.sigv4 import DEFAULT_ACCOUNT, Accounts
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::(?P<account>[0-9]{12}):role/(?:[!-~]*/)?(?P<name>[\w+=,.@-]{1,64})", re.ASCII)
@@ -80,7 +85,10 @@ class Sts:
 
         def work(connection: Connection) -> tuple[Identity | None, str, list[str]]:
             role = _role(connection, arn)
-            _authorize(connection, caller, arn, role, parameters)
+            if context.caller.proven:
+                self._demand(connection, context.caller, arn, role, parameters)
+            else:
+                _authorize(connection, caller, arn, role, parameters)
             return role, _role_id(arn, role), _session_policies(connection, match["account"], parameters)
 
         role, role_id, policies = await self._directory.db.read(work)
@@ -94,6 +102,26 @@ class Sts:
         if "SourceIdentity" in parameters:
             answer["SourceIdentity"] = parameters["SourceIdentity"]
         return answer
+
+    def _demand(
+        self, connection: Connection, caller: Caller, arn: str, role: Identity | None, parameters: Parameters
+    ) -> None:
+        """Raises AccessDenied unless the trust policy and, where they have a say, the caller's policies allow it."""
+        issued = self._accounts.issued(caller.access_key_id)
+        if issued is None:
+            raise Refusal(refusals.Kind.UNKNOWN_KEY)
+        standing = standing_of(connection, issued)
+        if role is None:
+            because = "because no resource-based policy allows the sts:AssumeRole action"
+            raise refusals.denied(standing.principal, "sts:AssumeRole", arn, because)
+        values = {**standing.context, **_values(parameters)}
+        question = Question(standing.principal, "sts:AssumeRole", role.arn, role.account, values)
+        trust = documents.parse(role.trust or "", documents.Kind.TRUST, f"the trust policy of {role.name}")
+        held = standing.held
+        policies = Policies(held.policies, trust, held.boundary, standing.session, resource_decides=True)
+        decision = evaluator.evaluate(question, policies)
+        if not decision.allowed:
+            raise refusal(question, decision)
 
 
 def _refuse_mfa(parameters: Parameters) -> None:
@@ -136,17 +164,22 @@ def _authorize(
 
 
 def _decide(connection: Connection, caller: Principal, role: Identity, parameters: Parameters) -> Decision:
-    values = dict(principals.context_of(caller))
-    values["sts:rolesessionname"] = (parameters["RoleSessionName"],)
+    values = {**principals.context_of(caller), **_values(parameters)}
+    question = Question(caller, "sts:AssumeRole", role.arn, role.account, values)
+    held = _held(connection, caller)
+    trust = documents.parse(role.trust or "", documents.Kind.TRUST, f"the trust policy of {role.name}")
+    return evaluator.evaluate(question, Policies(held.policies, trust, held.boundary, resource_decides=True))
+
+
+def _values(parameters: Parameters) -> dict[str, tuple[str, ...]]:
+    """The condition keys that follow from the request."""
+    values: dict[str, tuple[str, ...]] = {"sts:rolesessionname": (parameters["RoleSessionName"],)}
     for member, key in (("ExternalId", "sts:externalid"), ("SourceIdentity", "sts:sourceidentity")):
         if member in parameters:
             values[key] = (parameters[member],)
     for tag in parameters.get("Tags", ()):
         values[f"aws:requesttag/{tag['Key'].lower()}"] = (tag["Value"],)
-    question = Question(caller, "sts:AssumeRole", role.arn, role.account, values)
-    held = _held(connection, caller)
-    trust = documents.parse(role.trust or "", documents.Kind.TRUST, f"the trust policy of {role.name}")
-    return evaluator.evaluate(question, Policies(held.policies, trust, held.boundary, resource_decides=True))
+    return values
 
 
 def _held(connection: Connection, caller: Principal) -> Held:

@@ -1,7 +1,6 @@
 """Temporary credentials that the server has handed out, durable: a key speaks for its session after a restart too.
 
-What a session may not do beyond its role (session policies) is kept for the day when calls are authorised. Secrets lie
-sealed under the root key.
+What a session may not do beyond its role (session policies) is kept with it. Secrets lie sealed under the root key.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from dataclasses import dataclass
 import orjson
 
 from lambent.base.clock import Clock
-from lambent.base.db import Connection, Database, Migration
-from lambent.base.sealing import seal
+from lambent.base.db import Connection, Database, Migration, Row
+from lambent.base.sealing import seal, unseal
 from lambent.wire.sigv4 import Accounts
 
 MIGRATIONS = (
@@ -53,15 +52,22 @@ class Sessions:
     async def start(self) -> None:
         """Know the sessions of earlier runs again."""
 
-        def work(connection: Connection) -> list[tuple[str, str, str, str]]:
+        def work(connection: Connection) -> list[Row]:
             connection.execute("DELETE FROM sts_sessions WHERE expires <= ?", (self._clock.time(),))
-            return [
-                (key, account, arn, role)
-                for key, account, arn, role in connection.execute("SELECT id, account, arn, role FROM sts_sessions")
-            ]
+            return connection.execute("SELECT id, account, arn, role, expires, policies, sealed FROM sts_sessions")
 
-        for key, account, arn, role in await self._db.write(work):
-            self._accounts.issue(key, account, arn, role)
+        for key, account, arn, role, expires, policies, sealed in await self._db.write(work):
+            secret, token = orjson.loads(unseal(self._root_key, bytes(sealed), _about(key)))
+            self._accounts.issue(
+                key,
+                account,
+                arn,
+                role,
+                secret=secret,
+                token=token,
+                expires=expires,
+                policies=tuple(orjson.loads(policies)),
+            )
 
     async def begin(self, account: str, arn: str, role: str, seconds: int, policies: Sequence[str] = ()) -> Credentials:
         """Credentials that speak as `arn` for `seconds`; `policies` are ARNs and texts of session policies."""
@@ -78,7 +84,7 @@ class Sessions:
             role,
             credentials.expires,
             orjson.dumps(list(policies)).decode(),
-            seal(self._root_key, hidden, f"session {key}".encode()),
+            seal(self._root_key, hidden, _about(key)),
         )
 
         def work(connection: Connection) -> None:
@@ -88,12 +94,27 @@ class Sessions:
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
-            connection.after_commit(lambda: self._known(key, account, arn, role, [old for (old,) in gone]))
+            connection.after_commit(lambda: self._let_go([old for (old,) in gone]))
+            connection.after_commit(
+                lambda: self._accounts.issue(
+                    key,
+                    account,
+                    arn,
+                    role,
+                    secret=credentials.secret,
+                    token=credentials.token,
+                    expires=credentials.expires,
+                    policies=tuple(policies),
+                )
+            )
 
         await self._db.write(work)
         return credentials
 
-    def _known(self, key: str, account: str, arn: str, role: str, expired: Sequence[str]) -> None:
+    def _let_go(self, expired: Sequence[str]) -> None:
         for old in expired:
             self._accounts.forget(old)
-        self._accounts.issue(key, account, arn, role)
+
+
+def _about(key: str) -> bytes:
+    return f"session {key}".encode()

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from lambent.services.sts.lender import Lender
+from lambent.services.sts.sessions import Credentials
 from lambent.testing import FakeClock
 from lambent.wire.sigv4 import Accounts, Issued
 
@@ -24,20 +25,24 @@ def lender(clock: FakeClock, accounts: Accounts | None = None, root: bytes = byt
     return Lender(clock, accounts or Accounts(), root)
 
 
+def issued(lent: Credentials) -> Issued:
+    return Issued(ACCOUNT, SESSION, ROLE, lent.secret, lent.token, lent.expires)
+
+
 def test_a_living_environments_key_is_known(clock: FakeClock) -> None:
     accounts = Accounts()
     here = lender(clock, accounts)
     lent = here.lend(ACCOUNT, SESSION, ROLE, 100)
     assert re.fullmatch(r"ASIA[A-Z2-7]{16}", lent.key)
     assert len(lent.secret) == 40
-    assert accounts.issued(lent.key) == Issued(ACCOUNT, SESSION, ROLE)
+    assert accounts.issued(lent.key) == issued(lent)
     here.take_back(lent.key)
     assert accounts.issued(lent.key) is None
 
 
 def test_the_token_says_it_all_even_to_the_next_server(clock: FakeClock) -> None:
     lent = lender(clock).lend(ACCOUNT, SESSION, ROLE, 100)
-    assert lender(clock).recognise(lent.key, lent.token) == (lent, Issued(ACCOUNT, SESSION, ROLE))
+    assert lender(clock).recognise(lent.key, lent.token) == (lent, issued(lent))
     clock.advance(100)
     assert lender(clock).recognise(lent.key, lent.token) is None, "expired"
 
