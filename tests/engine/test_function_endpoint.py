@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sdk import boto3_layer
-from support import ROLE, RUNTIMES, Server, create, invoke, needs
+from support import ROLE, RUNTIMES, Server, create, deploy, invoke, needs, zip_files
 
 CALLS = """
 import boto3, json, os
@@ -54,6 +54,19 @@ def test_boto3_calls_our_services_as_the_role(server: Server, lambda_client: Any
     assert found == {"who": who, "plain": "secret", "logged": ["hello"], "invoked": who, "region": "us-east-1"}, (
         response
     )
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_python_brings_boto3_and_the_function_s_own_wins(lambda_client: Any, name: str, version: str) -> None:
+    needs(f"python{version}")
+    code = "import boto3\ndef handler(event, context):\n    return boto3.__file__, boto3.client('sts').get_caller_identity()['Account']"
+    deploy(lambda_client, name, f"python{version}", zip_files({"index.py": code}), Timeout=60, MemorySize=512)
+    assert invoke(lambda_client, name)[0] == ["/var/runtime/boto3/__init__.py", "000000000000"]
+    code = "import boto3\ndef handler(event, context):\n    return boto3.__file__"
+    own = zip_files({"index.py": code, "boto3.py": ""})
+    lambda_client.update_function_code(FunctionName=name, ZipFile=own)
+    lambda_client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    assert invoke(lambda_client, name)[0] == "/var/task/boto3.py"
 
 
 def test_what_the_function_says_of_its_endpoint_wins(lambda_client: Any, name: str) -> None:

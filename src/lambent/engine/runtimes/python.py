@@ -19,6 +19,7 @@ _PROBE = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.base_prefix, 
 _GUEST = Path(__file__).parent.parent / "guest"
 _FLAGS = ("-I", "-S", "-B", "-X", "utf8")
 _FIRST_WITH_LC_CTYPE = (3, 12)
+_FIRST_WITH_SDK = (3, 10)  # what today's boto3 runs on
 
 
 def components(name: str) -> tuple[Component, ...]:
@@ -55,7 +56,7 @@ def _probe(wanted: str, interpreter: Path) -> tuple[str, Path, Path] | None:
 
 def _runtime(name: str, version: str, interpreter: Path, prefix: Path) -> Runtime:
     executable = f"/var/lang/{interpreter.relative_to(prefix)}"
-    major, minor, patch = re.findall(r"\d+", version)[:3]
+    major, minor, patch = map(int, re.findall(r"\d+", version)[:3])
 
     def command(environment: Mapping[str, str]) -> tuple[str, ...]:
         return (executable, "-S", "-B", "-X", "utf8", "/var/runtime/bootstrap.py")
@@ -67,8 +68,8 @@ def _runtime(name: str, version: str, interpreter: Path, prefix: Path) -> Runtim
         source=interpreter,
         start=Start.FORK,
         command=command,
-        binds=((prefix, "/var/lang"), *_client_files(own=True)),
-        variables=_variables(name, (int(major), int(minor))),
+        binds=((prefix, "/var/lang"), *_client_files(own=True), *_sdk((major, minor))),
+        variables=_variables(name, (major, minor)),
         waiting=(executable, *_FLAGS),
         start_up=("PYTHON",),
         reserves=0,
@@ -95,8 +96,8 @@ def with_aws_transport(runtime: Runtime) -> Runtime:
 
     It fits only the version of Python that Lambent itself runs on.
     """
-    ours = tuple(bind for bind in runtime.binds if not bind[1].startswith("/var/runtime/"))
-    return replace(runtime, binds=(*ours, *_client_files(own=False)))
+    ours = set(_client_files(own=True))
+    return replace(runtime, binds=(*(bind for bind in runtime.binds if bind not in ours), *_client_files(own=False)))
 
 
 def _client_files(*, own: bool) -> tuple[tuple[Path, str], ...]:
@@ -106,10 +107,23 @@ def _client_files(*, own: bool) -> tuple[tuple[Path, str], ...]:
     if own:
         files["runtime_client.py"] = _GUEST / "runtime_client.py"
     for module in modules if own else (*modules, "runtime_client"):
-        spec = importlib.util.find_spec(module)
-        if spec is None or spec.origin is None:
-            raise RuntimeError(f"the Python package {module} is not installed: pip install awslambdaric")
-        origin = Path(spec.origin)
-        path = origin.parent if origin.name == "__init__.py" else origin
+        path = _installed(module)
         files[path.name] = path
     return tuple((path, f"/var/runtime/{name}") for name, path in files.items())
+
+
+def _sdk(version: tuple[int, int]) -> tuple[tuple[Path, str], ...]:
+    """boto3, which AWS's runtimes bring; a function's own and a layer's go before it."""
+    if version < _FIRST_WITH_SDK:
+        return ()
+    modules = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
+    return tuple((path, f"/var/runtime/{path.name}") for path in map(_installed, modules))
+
+
+def _installed(module: str) -> Path:
+    """The module's file or directory, as the server has it."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise RuntimeError(f"the Python package {module} is not installed: pip install --force-reinstall lambent")
+    origin = Path(spec.origin)
+    return origin.parent if origin.name == "__init__.py" else origin
