@@ -553,7 +553,9 @@ class Invoker:
         oldest = self._clock.monotonic() - EXPIRY
         for slot in list(itertools.takewhile(lambda slot: slot.born < oldest, self._slots.values())):
             fleet = slot.fleet
-            if slot.expired or snap_started(slot.function) or fleet.initialised < fleet.kept:
+            if slot.expired or snap_started(slot.function):
+                continue
+            if fleet.kept and (fleet.initialised < fleet.kept or any(other.expired for other in fleet.every())):
                 continue  # of those that are provisioned, one after the other
             slot.expired = True
             self.retire_slot(slot)
