@@ -109,6 +109,16 @@ class HttpServer:
     def _connect(self) -> Connection:
         return Connection(self)
 
+    def hold(self, size: int) -> bool:
+        """Whether there is room for `size` bytes of a body; if so, they count until `let_go`."""
+        if self.max_held is not None and self.held + size > self.max_held:
+            return False
+        self.held += size
+        return True
+
+    def let_go(self, size: int) -> None:
+        self.held -= size
+
     def opened(self, connection: Connection) -> None:
         self._connections.add(connection)
         if self.stopping:  # accepted by the kernel before the listener closed

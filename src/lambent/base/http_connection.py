@@ -42,11 +42,11 @@ class Listener(Protocol):
 
     app: Application
     gathers_answers: bool
-    held: int
-    max_held: int | None
     max_header_bytes: int
     stopping: bool
 
+    def hold(self, size: int) -> bool: ...
+    def let_go(self, size: int) -> None: ...
     def opened(self, connection: Connection) -> None: ...
     def lost(self, connection: Connection) -> None: ...
 
@@ -296,19 +296,16 @@ class Connection(asyncio.Protocol):
 
     def _may_hold(self) -> bool:
         """Whether the server has room for the body; if so, it counts until the request has its answer."""
-        listener = self._listener
-        if listener.max_held is None:
-            return True
         size = self._limit if self._remaining < 0 else self._remaining
-        if listener.held + size > listener.max_held:
+        if not self._listener.hold(size):
             return False
         self._held = size
-        listener.held += size
         return True
 
     def _let_go(self) -> None:
-        self._listener.held -= self._held
-        self._held = 0
+        if self._held:
+            self._listener.let_go(self._held)
+            self._held = 0
 
     def _misframed(self, coding: bytes | None, length: bytes | None) -> str | None:
         """Why the body cannot be told from what follows it, beyond what the parser refuses itself."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 
+import pytest
+
 from lambent.base.http import Exchange, Request, Response
+from lambent.engine import doors as doors_module
 from lambent.engine.doors import CONNECTIONS, HELD_BYTES, Door, Doors
 
 GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:4566\r\n\r\n"
@@ -101,3 +104,28 @@ async def test_what_one_environment_can_make_the_server_hold_is_bounded() -> Non
     assert (door._server.max_connections, door._server.max_held) == (CONNECTIONS, HELD_BYTES)
     await door.close()
     sock.close()
+
+
+async def test_so_is_what_all_of_them_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors_module, "HELD_BYTES_ALL", 1000)
+    doors, socks = Doors(), [listener(), listener()]
+    doors.most = 2
+    doors.lead_to(Api(), "")
+    opened = [doors.door(sock) for sock in socks]
+    ports = [sock.getsockname()[1] for sock in socks]
+    reader, writer = await asyncio.open_connection("127.0.0.1", ports[0])
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900\r\n\r\n")
+    while doors.held != 900:
+        await asyncio.sleep(0.001)
+    other, their_writer = await asyncio.open_connection("127.0.0.1", ports[1])
+    their_writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200\r\n\r\n")
+    assert b" 503 " in await other.readline()
+    third, third_writer = await asyncio.open_connection("127.0.0.1", ports[1])
+    assert await third.read() == b"", "cut: there are two already"
+    for one in (writer, their_writer, third_writer):
+        one.close()
+    while doors.held or doors.connected:
+        await asyncio.sleep(0.001)
+    del reader
+    for door in opened:
+        await door.close()
