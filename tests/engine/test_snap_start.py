@@ -37,7 +37,7 @@ def after():
 
 def handler(event, context):
     return {
-        "events": events, "started": STARTED, "me": ME, "random": random.random(),
+        "events": events, "started": STARTED, "me": ME, "random": random.random(), "pid": os.getpid(),
         "kind": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"], "keys": sorted(n for n in os.environ if "KEY" in n),
     }
 """
@@ -111,8 +111,9 @@ def test_environments_of_one_snapshot_are_not_alike(own: Server, name: str) -> N
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         answers = [answer for answer, _ in pool.map(lambda _: invoke(client, name, Qualifier="1"), range(3))]
     assert {answer["kind"] for answer in answers} == {"snap-start"}
-    for member in ("me", "random"):
-        assert len({answer[member] for answer in answers}) == 3
+    assert len({answer["random"] for answer in answers}) == 3
+    assert len({answer["pid"] for answer in answers}) == 3  # by which libraries tell that they are in a fork
+    assert len({(answer["me"], answer["started"]) for answer in answers}) == 1  # one init phase, as on AWS
 
 
 def test_credentials_come_from_the_runtime_api_and_are_new(lambda_client: Any, name: str) -> None:

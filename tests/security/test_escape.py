@@ -120,7 +120,7 @@ answer = {{'pids': pids, 'commands': commands, 'server': kill({server.process.pi
     assert len(found["pids"]) == 2
     assert found["server"] == "ESRCH"
     assert found["init"] == "EPERM"
-    assert found["parent"] == 1
+    assert found["parent"] in (0, 1)  # 0: outside, as for what was forked from a template
     assert not any("serve" in command for command in found["commands"])
     assert server.process.poll() is None
 

@@ -15,25 +15,32 @@ from lambent.engine.credentials import EXPIRY, LASTING
 
 
 class ContainerCredentials:
-    def __init__(self, clock: Clock, first: Mapping[str, str], renew: Callable[[], Mapping[str, str]]) -> None:
-        """`first` and what `renew` gives are environment variables by their names."""
+    def __init__(
+        self,
+        clock: Clock,
+        first: Mapping[str, str],
+        renew: Callable[[], Mapping[str, str]],
+        token: str | None = None,
+    ) -> None:
+        """`first` and what `renew` gives are environment variables by their names. `token`: the one to ask with, where
+        the function knows it already."""
         self._clock = clock
         self._current = first
         self._issued = clock.time()
         self._renew = renew
-        self._token = secrets.token_urlsafe(32)
+        self.token = token or secrets.token_urlsafe(32)
 
     @property
     def variables(self) -> Mapping[str, str]:
         """What a function needs in order to ask."""
-        return {"AWS_CONTAINER_AUTHORIZATION_TOKEN": self._token}
+        return {"AWS_CONTAINER_AUTHORIZATION_TOKEN": self.token}
 
     def renew(self) -> None:
         self._current, self._issued = self._renew(), self._clock.time()
 
     def answer(self, token: str) -> Mapping[str, str] | None:
         """None for whoever has not got the token. New ones when those there are will soon have expired."""
-        if not hmac.compare_digest(token.encode(), self._token.encode()):
+        if not hmac.compare_digest(token.encode(), self.token.encode()):
             return None
         if self._clock.time() >= self._issued + EXPIRY:
             self.renew()

@@ -27,10 +27,10 @@ from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.invoke_phase import InvokePhase
 from lambent.engine.platform_events import PlatformEvents
 from lambent.engine.processes import Processes
-from lambent.engine.restore_phase import SNAP_START, RestorePhase
+from lambent.engine.restore_phase import RESTORE_SECONDS, SNAP_START, RestorePhase
 from lambent.engine.runtime_api import RuntimeApi
 from lambent.engine.runtimes import Runtime
-from lambent.engine.sandbox import Exit, Launch, Sandbox, SandboxError
+from lambent.engine.sandbox import Exit, ForkableSandbox, Launch, Sandbox, SandboxError
 from lambent.engine.shutdown import FAILURE, SPINDOWN, TIMEOUT
 from lambent.engine.states import TRANSITIONS, State
 from lambent.engine.telemetry import Telemetry
@@ -72,12 +72,15 @@ class Environment:
         initialization: str = "on-demand",
         renew: Callable[[], Mapping[str, str]] | None = None,
         doors: Doors | None = None,
+        template: Environment | None = None,
+        forks: bool = False,
     ) -> None:
         """`variables` are the function's own; `changed` is called on the loop after every change of state.
 
         `allowance` bounds the telemetry that all environments of a server hold back together. `initialization` is
         what AWS_LAMBDA_INITIALIZATION_TYPE says. `renew` gives fresh credentials to an environment that is restored.
         `doors` lead to this server's AWS API; without them the function finds no endpoint.
+        `template` is the one that its sandbox was forked from. `forks`: it is to be a template itself, if it can.
         """
         self.function = function
         self.runtime = runtime
@@ -92,10 +95,19 @@ class Environment:
         self._credentials = credentials
         self._changed = changed
         self._initialization = initialization
-        self._container_credentials = ContainerCredentials(clock, credentials, renew or (lambda: credentials))
+        self._container_credentials: ContainerCredentials = ContainerCredentials(
+            clock,
+            credentials,
+            renew or (lambda: credentials),
+            None if template is None else template._container_credentials.token,
+        )
         self._doors = doors
         self._door: Door | None = None
         self._go_on: Callable[[], None] | None = None
+        self._fork: Callable[[], None] | None = None
+        self.forked = template is not None
+        self._forkless = asyncio.Event()  # a fork was asked for, and the runtime has gone on instead
+        self._forks = forks and isinstance(sandbox, ForkableSandbox) and sandbox.forkable
         self._restore: RestorePhase | None = None
         self._loop = asyncio.get_running_loop()
         parse = function.logging.log_format == "JSON"
@@ -189,10 +201,10 @@ class Environment:
             self._allow_connections(len(launches))
             return launches
 
-        self._give = self._go_on = None
+        self._give = self._go_on = self._fork = None
         self.telemetry.begin()
         self.extensions = Registry()
-        self._init = InitPhase(phase, self._clock, self._processes, self.events, self.extensions)
+        self._init = InitPhase(phase, self._clock, self._processes, self.events, self.extensions, told=not self.forked)
         failure = await self._init.run(counted, seconds, self._work.request_id)
         if failure is not None and self.state is not State.DEAD:
             await self._init_failed(failure)
@@ -222,17 +234,45 @@ class Environment:
 
     # The snapshot and its restore
 
-    def snapshot_ready(self, go_on: Callable[[], None]) -> bool:
+    def snapshot_ready(self, go_on: Callable[[], None], fork: Callable[[], None] | None = None) -> bool:
+        if self.state is State.TEMPLATE and self._go_on is None:  # it could not be forked
+            self._go_on = go_on
+            self._forkless.set()
+            return True
         if self._initialization != SNAP_START or self.state is not State.STARTING or self._init.over:
             return False
         if self._init.name == "invoke":  # an invocation waits for this init phase
             go_on()
             return True
         self._go_on = go_on
+        self._fork = fork if self._forks else None
         self.extensions.open = False
-        self.events.init_runtime_done(self._init.name, None)
+        if not self.forked:
+            self.events.init_runtime_done(self._init.name, None)
         self._settle()
         return True
+
+    async def become_template(self) -> str | None:
+        """None when it has; else why not, and it is a snapshot of the ordinary kind. SandboxError when it is lost."""
+        fork, self._fork, self._go_on = self._fork, None, None
+        if self.state is not State.TEMPLATE or fork is None or not isinstance(self._sandbox, ForkableSandbox):
+            raise SandboxError(f"an environment that is {self.state} cannot be a template")
+        problem = await self._sandbox.hold(fork)
+        if problem is None:
+            return None
+        try:
+            await asyncio.wait_for(self._forkless.wait(), RESTORE_SECONDS)
+        except TimeoutError as error:
+            raise SandboxError("the runtime does not wait to be restored") from error
+        self._freezing = self._loop.call_later(FREEZE_SECONDS, self._freeze)
+        self._enter(State.SNAPSHOT)
+        return problem
+
+    async def fork(self) -> Sandbox:
+        """A sandbox for another environment of this version, at the point where this one stands."""
+        if self.state is not State.TEMPLATE or not isinstance(self._sandbox, ForkableSandbox):
+            raise SandboxError(f"an environment that is {self.state} cannot be forked")
+        return await self._sandbox.fork(self.function.memory_size)
 
     async def restore(self) -> Outcome | None:
         """Go on from the snapshot until the runtime asks for its first event: None, or how that failed (then STALE)."""
@@ -289,7 +329,8 @@ class Environment:
         elif self.state is State.STARTING:
             if self._init.over:
                 return  # it has failed already
-            resting = State.IDLE if self._go_on is None else State.SNAPSHOT
+            if self._go_on is not None:
+                resting = State.SNAPSHOT if self._fork is None else State.TEMPLATE
             self._init_over(None)
             self._init.succeed()
         elif self.state is not State.FINISHING:
@@ -297,7 +338,8 @@ class Environment:
         if self._work.held is not None:
             self._work.report_held()
         self.idle_since = self._clock.monotonic()
-        self._freezing = self._loop.call_later(FREEZE_SECONDS, self._freeze)
+        if resting is not State.TEMPLATE:
+            self._freezing = self._loop.call_later(FREEZE_SECONDS, self._freeze)
         self._enter(resting)
 
     # Invocations

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from lambent.control.records import LATEST, Function
+from lambent.engine.drivers.sizing import Recent
 from lambent.engine.environment import Environment
 from lambent.engine.invocation import Invocation, Outcome
 from lambent.engine.pool import FINISHING_GRACE, Demand
@@ -21,6 +22,7 @@ class Standing(Enum):
 
     CREATING = auto()  # its sandbox is being made
     STARTING = auto()  # an init phase, the first or a repeated one
+    TEMPLATE = auto()  # initialised, and forked from
     SNAPSHOT = auto()  # initialised, waits to be restored
     IDLE = auto()
     BUSY = auto()
@@ -43,6 +45,8 @@ class Slot:
     standing: Standing = Standing.CREATING
     environment: Environment | None = None
     task: asyncio.Task[None] | None = None  # what makes, starts or restarts it
+    founds: bool = False  # it is to be the template of its fleet
+    forked: bool = False  # its sandbox is a fork of that template
     retired: bool = False  # to be ended when it next comes to rest
     expired: bool = False  # and even though invocations wait: its credentials are old
     failure: Outcome | AwsError | None = None  # how its first init phase failed
@@ -60,6 +64,10 @@ class Fleet:
     kept: int = 0  # environments that are provisioned: initialised before anybody asks, and never ended for room
     making: bool = False  # a snapshot is being made of a version that is not served yet
     gone: bool = False  # the version is not served any more
+    template: Slot | None = None  # what environments are forked from
+    forkable: bool = True  # as far as is known
+    fork_failures: int = 0  # in a row
+    recent: Recent = field(default_factory=Recent)  # restores
     taken: int = 0  # invocations that run in provisioned environments
     failures: int = 0  # init phases of provisioned environments that have failed in a row
     ready_or_broken: asyncio.Event = field(default_factory=asyncio.Event)

@@ -23,10 +23,21 @@ _LATE = Outcome(b"", "Unhandled", None, "timeout")
 
 class InitPhase:
     def __init__(
-        self, name: str, clock: Clock, processes: Processes, events: PlatformEvents, extensions: Registry
+        self,
+        name: str,
+        clock: Clock,
+        processes: Processes,
+        events: PlatformEvents,
+        extensions: Registry,
+        *,
+        told: bool = True,
     ) -> None:
-        """`name`: "init", or "invoke" for one that is part of an invocation. `extensions`: none yet."""
+        """`name`: "init", or "invoke" for one that is part of an invocation. `extensions`: none yet.
+
+        `told` is False where a snapshot of what has been told of already is taken up again.
+        """
         self.name = name
+        self._told = told
         self._clock = clock
         self._processes = processes
         self._events = events
@@ -52,7 +63,8 @@ class InitPhase:
         self, begin: Callable[[], Awaitable[Sequence[Launch]]], seconds: float, request_id: str
     ) -> Outcome | None:
         """Start what `begin` starts and wait, for `seconds` at most: None for success, else how it failed."""
-        self._events.init_start(self.name)
+        if self._told:
+            self._events.init_start(self.name)
         unlaunched = await self._processes.start(begin, self._extensions)
         starting = None
         if unlaunched is not None:
@@ -77,6 +89,8 @@ class InitPhase:
     def report(self, outcome: Outcome | None, invocation: Invocation | None) -> float:
         """Tell how it ended, and how the extensions stand; the seconds that it took."""
         seconds = self._clock.monotonic() - self._started
+        if not self._told:
+            return seconds
         if outcome is not None:
             self._events.init_runtime_done(self.name, outcome)
         for extension in self._extensions:

@@ -38,9 +38,11 @@ from lambent.wire.errors import AwsError
 _log = logging.getLogger("lambent.invoker")
 
 CREATIONS = max(8, 4 * (os.cpu_count() or 1))  # sandboxes of one runtime that are made at the same time
+FORK_TRIES = 2  # until a template is given up
 _STANDINGS = {
     State.STARTING: Standing.STARTING,
     State.SNAPSHOT: Standing.SNAPSHOT,
+    State.TEMPLATE: Standing.TEMPLATE,
     State.RESTORING: Standing.STARTING,
     State.IDLE: Standing.IDLE,
     State.BUSY: Standing.BUSY,
@@ -98,6 +100,7 @@ class Invoker:
         self._ending: dict[asyncio.Task[None], frozenset[str]] = {}  # with the code and layers that they still hold
         self._watchers: list[Callable[[], None]] = []
         self._numbers = 0
+        self._templates = 0  # they serve nobody, so they take no place
 
     async def start(self) -> None:
         self._reaper = asyncio.get_running_loop().create_task(self._reap())
@@ -110,8 +113,9 @@ class Invoker:
         tasks = [slot.task for slot in self._slots.values() if slot.task is not None]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, *self._ending, return_exceptions=True)
-        await asyncio.gather(*(environment.destroy() for environment in self.environments()))
+        await asyncio.gather(*tasks, return_exceptions=True)
+        ends = (environment.destroy() for environment in self.environments())
+        await asyncio.gather(*ends, *self._ending, return_exceptions=True)
         self._slots.clear()
         self._fleets.clear()
 
@@ -244,7 +248,7 @@ class Invoker:
         fleets = [self._fleets[name] for name in (self._turns if functions is None else functions)]
         for action in plan(
             (fleet.demand(now) for fleet in fleets),
-            room=self._budget - len(self._slots),
+            room=self._room,
             creations={fleet.function.runtime: CREATIONS - self._creating[fleet.function.runtime] for fleet in fleets},
             idle=(slot.id for slot in itertools.chain(self._resting, self._snapshots()) if not slot.fleet.waiting),
         ):
@@ -264,7 +268,7 @@ class Invoker:
 
     def _gives_way(self, fleet: Fleet) -> bool:
         """Whether an environment of `fleet` that has come to rest should make room for another function."""
-        room = self._budget - len(self._slots)
+        room = self._room
         if room > 0 or fleet.kept:
             return False
         now = self._clock.monotonic()
@@ -295,10 +299,10 @@ class Invoker:
         if standing in (Standing.IDLE, Standing.STALE) and not slot.fleet.kept:
             self._resting[slot] = None
 
-    def begin(self, fleet: Fleet) -> Slot:
+    def begin(self, fleet: Fleet, *, founds: bool = False) -> Slot:
         self._numbers += 1
         now = self._clock.monotonic()
-        slot = Slot(f"slot-{self._numbers}", fleet, fleet.function, since=now, born=now)
+        slot = Slot(f"slot-{self._numbers}", fleet, fleet.function, since=now, born=now, founds=founds)
         self._slots[slot.id] = slot
         fleet.add(slot)
         self._creating[fleet.function.runtime] += 1
@@ -312,6 +316,8 @@ class Invoker:
         failure: Outcome | None = None
         try:
             failure = await self._bring_up(slot)
+            if failure is None and slot.founds:
+                await self._found(slot)
         except MountError as problem:
             message = f"The function couldn't mount the file system with the specified configuration: {problem}"
             error = AwsError("EFSMountFailureException", message, Type="User")
@@ -333,6 +339,9 @@ class Invoker:
             slot.fleet.failures += 1
             self._end(slot)
             return
+        if slot.forked or slot.founds:
+            self._not_forked(slot)
+            return
         invocation = self._next_waiting(slot.fleet)
         if error is not None:
             self._end(slot)
@@ -351,7 +360,8 @@ class Invoker:
             return
         if environment.init_took is not None:
             self.meters.initialised(slot.function.key, slot.function.version, environment.init_took)
-        if slot.retired and slot.standing in (Standing.IDLE, Standing.SNAPSHOT):
+        slot.fleet.fork_failures = 0
+        if slot.retired and slot.standing in (Standing.IDLE, Standing.SNAPSHOT, Standing.TEMPLATE):
             self._end(slot)
         elif environment.state is State.STALE:
             self._changed(slot, environment)
@@ -359,6 +369,35 @@ class Invoker:
             self.restore_slot(slot)
         elif slot.standing is Standing.SNAPSHOT:
             self.spares.refill(slot.fleet)
+        elif slot.standing is Standing.TEMPLATE:
+            self._provide()
+            if not slot.fleet.making:
+                self.spares.refill(slot.fleet)
+
+    async def _found(self, slot: Slot) -> None:
+        """What others are to be forked from has been initialised: make it so, if it can be."""
+        fleet = slot.fleet
+        assert slot.environment is not None
+        fleet.forkable = False
+        if slot.standing is not Standing.TEMPLATE:
+            return  # neither it nor its sandbox offers to
+        problem = await slot.environment.become_template()
+        if problem is not None:
+            _log.info("environments of %s are initialised one by one: %s", slot.function.arn, problem)
+        elif slot.id in self._slots:
+            fleet.forkable, fleet.template = True, slot
+            self._templates += 1
+
+    def _not_forked(self, slot: Slot) -> None:
+        """Something is wrong with the fork, or with its template: what waits gets another environment."""
+        fleet = slot.fleet
+        self._end(slot)
+        fleet.fork_failures += 1
+        if fleet.fork_failures >= FORK_TRIES and fleet.template is not None:
+            fleet.forkable = False
+            self._end(fleet.template)
+            self.spares.refill(fleet)
+        self._provide()
 
     async def _bring_up(self, slot: Slot) -> Outcome | None:
         """How the init phase failed, if it did. A sandbox that dies before it has begun is replaced once."""
@@ -382,10 +421,14 @@ class Invoker:
             if self._turns:
                 asyncio.get_running_loop().call_soon(self._provide)  # the next may be made
 
+        template = slot.fleet.template
+        slot.forked = template is not None
         return await self._maker.make(
             slot.function,
             _initialization(slot.fleet),
             acquired=acquired,
+            template=template.environment if template is not None else None,
+            forks=slot.founds,
             changed=lambda environment: self._changed(slot, environment),
         )
 
@@ -433,9 +476,12 @@ class Invoker:
             environment.invoke(environment.pending)  # the invocation whose init phase has just been repeated
         elif environment.state is State.STALE and slot.task is None and slot.fleet.kept:
             self._end(slot)  # a fresh one takes its place
-        elif environment.state is State.STALE and slot.standing is Standing.SNAPSHOT:
+        elif environment.state is State.STALE and slot.standing in (Standing.SNAPSHOT, Standing.TEMPLATE):
             self._end(slot)
             self.spares.refill(slot.fleet)
+        elif environment.state is State.STALE and slot.task is None and slot.forked:
+            self._end(slot)  # it has no second start
+            self._provide()
         elif environment.state is State.IDLE or (environment.state is State.STALE and slot.task is None):
             self._rest(slot, _STANDINGS[environment.state])
         elif environment.state is State.SNAPSHOT and slot.retired:
@@ -457,7 +503,7 @@ class Invoker:
             self._move(slot, standing)
             if fleet.kept:
                 self.held.fill(fleet)
-            elif self._budget <= len(self._slots):
+            elif self._room <= 0:
                 self._provide()  # it may make room
 
     # Snapshots
@@ -465,6 +511,9 @@ class Invoker:
     def _snapshots(self) -> Iterable[Slot]:
         """Environments that wait to be restored."""
         return (slot for fleet in self._fleets.values() for slot in fleet.slots[Standing.SNAPSHOT])
+
+    def _founders(self) -> Iterable[Slot]:
+        return (fleet.template for fleet in self._fleets.values() if fleet.template is not None)
 
     def _restores(self, fleet: Fleet) -> bool:
         """Whether an environment that waits with a snapshot takes what has just been queued."""
@@ -493,11 +542,16 @@ class Invoker:
             invocation.done.set_exception(error)
         self._provide()
 
+    @property
+    def _room(self) -> int:
+        """How many more environments there may be."""
+        return self._budget - len(self._slots) + self._templates
+
     # What provisioned environments and spares need
 
     def room(self) -> bool:
         """Whether one more environment may be; an idle one of a function that nobody waits for is ended for it."""
-        if self._budget <= len(self._slots):
+        if self._room <= 0:
             candidates = itertools.chain(self._resting, self._snapshots())
             victim = next((slot for slot in candidates if not slot.fleet.waiting and not slot.fleet.making), None)
             if victim is None:
@@ -522,6 +576,9 @@ class Invoker:
             return
         self._resting.pop(slot, None)
         slot.fleet.remove(slot)
+        if slot.fleet.template is slot:
+            slot.fleet.template = None
+            self._templates -= 1
         if slot.fleet.kept and not self._stopping:
             self.held.lost(slot.fleet)
         self.settle(slot.fleet)
@@ -542,6 +599,7 @@ class Invoker:
             self._end_expired()
             self._relieve()
             self.held.tend()
+            self.spares.tend(list(self._fleets.values()))
 
     def _end_surplus(self) -> None:
         oldest = self._clock.monotonic() - self._idle_seconds
@@ -567,7 +625,7 @@ class Invoker:
             return
         candidates = [
             eviction.Candidate(slot.id, slot.fleet.identity, slot.environment.peak_memory())
-            for slot in itertools.chain(self._resting, self._snapshots())
+            for slot in itertools.chain(self._resting, self._snapshots(), self._founders())
             if slot.environment is not None and not slot.fleet.making
         ]
         for name in eviction.victims(candidates, reading):

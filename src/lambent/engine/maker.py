@@ -54,13 +54,23 @@ class Maker:
         self._telemetry = Allowance(KEPT_ALL)
 
     async def make(
-        self, function: Function, initialization: str, *, acquired: Callable[[], None], changed: Changed
+        self,
+        function: Function,
+        initialization: str,
+        *,
+        acquired: Callable[[], None],
+        changed: Changed,
+        template: Environment | None = None,
+        forks: bool = False,
     ) -> Environment:
-        """One that has not been started. `acquired` is called once its sandbox is there, or cannot be had."""
+        """One that has not been started. `acquired` is called once its sandbox is there, or cannot be had.
+
+        It goes on from where the `template` stands, if there is one; `forks`: it is to be a template, if it can.
+        """
         try:
             runtime = await self._runtime(function.runtime)
             variables = await self._variables(function)
-            sandbox = await self._driver.acquire(runtime)
+            sandbox = await (self._driver.acquire(runtime) if template is None else template.fork())
         finally:
             acquired()
         stream = f"{self._clock.now():%Y/%m/%d}/[{function.version}]{self._clock.token(16)}"
@@ -88,6 +98,8 @@ class Maker:
             credentials=issue(),
             initialization=initialization,
             renew=issue,
+            template=template,
+            forks=forks,
             changed=told,
             allowance=self._telemetry,
             doors=self._doors,

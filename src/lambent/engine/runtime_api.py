@@ -46,8 +46,11 @@ class Host(Protocol):
     def runtime_refused(self, request_id: str, error_type: str, message: str) -> bool:
         """The runtime has answered in a way that the Runtime API does not know."""
 
-    def snapshot_ready(self, go_on: Callable[[], None]) -> bool:
-        """The runtime has finished its init phase and waits to be restored. False when nobody restores it."""
+    def snapshot_ready(self, go_on: Callable[[], None], fork: Callable[[], None] | None = None) -> bool:
+        """The runtime has finished its init phase and waits to be restored. False when nobody restores it.
+
+        `fork` instead of `go_on` has it fork, and the child ask again; None for a runtime that has not offered to.
+        """
 
     def restore_failed(self, error_type: str, body: bytes) -> bool:
         """False when nothing is being restored."""
@@ -193,7 +196,14 @@ class RuntimeApi:
         return api_error(403, "InvalidStateTransition", message)
 
     def _restore_next(self, exchange: Exchange) -> None:
-        if not self._host.snapshot_ready(lambda: exchange.respond(Response(200, (), b""))):
+        def go_on() -> None:
+            exchange.respond(Response(200, (), b""))
+
+        def fork() -> None:
+            exchange.respond(Response(202, (), b""))
+
+        forks = exchange.request.headers.get("lambent-forks") is not None
+        if not self._host.snapshot_ready(go_on, fork if forks else None):
             exchange.respond(api_error(403, "InvalidStateTransition", _TRANSITION.format("RestoreReady")))
 
     def _restore_error(self, request: Request) -> Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lambent.engine.runtimes import Runtime
 
@@ -114,6 +114,25 @@ class Sandbox(Protocol):
 
     async def destroy(self) -> None:
         """Kill everything and give back all that the sandbox held."""
+
+
+@runtime_checkable
+class ForkableSandbox(Protocol):
+    """One whose initialised runtime may serve as the template of others."""
+
+    @property
+    def forkable(self) -> bool:
+        """Whether this machine, and this sandbox, can do it at all."""
+
+    async def hold(self, let_go: Callable[[], None]) -> str | None:
+        """Let the runtime come to a fork of itself, once `let_go` has asked it to, and stand still there for good.
+
+        Or why it cannot be forked: then the fork has failed and it goes on. SandboxError when it is of no use any more.
+        """
+
+    async def fork(self, memory: int) -> Sandbox:
+        """A sandbox with a fork of the runtime that stands still, limited to `memory` MiB; it needs no assignment,
+        has no second start, and keeps this sandbox from being destroyed for as long as it is there."""
 
 
 class Driver(Protocol):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Protocol
 
+from lambent.base import memory
 from lambent.control.records import LATEST, Function
+from lambent.engine.drivers import sizing
 from lambent.engine.fleet import Fleet, Slot, Standing
 from lambent.engine.invocation import Outcome
 from lambent.wire.errors import AwsError
@@ -14,6 +17,7 @@ from lambent.wire.errors import AwsError
 _log = logging.getLogger("lambent.spares")
 
 REFILL_SECONDS = 0.05  # after one has been used: what it was used for comes first
+MOST = 16  # forks of a template that wait, whatever was taken
 _COMING = (Standing.CREATING, Standing.STARTING)
 
 
@@ -23,7 +27,7 @@ class Yard(Protocol):
     def fleet(self, function: Function) -> Fleet: ...
     def room(self) -> bool: ...
     def may_create(self, runtime: str) -> bool: ...
-    def begin(self, fleet: Fleet) -> Slot: ...
+    def begin(self, fleet: Fleet, *, founds: bool = False) -> Slot: ...
     def restore_slot(self, slot: Slot) -> None: ...
     def retire_slot(self, slot: Slot) -> None: ...
     def settle(self, fleet: Fleet) -> None: ...
@@ -50,10 +54,18 @@ class Spares:
         if not self._yard.room():
             fleet.making = False
             raise RuntimeError(f"there is no room for an environment of {function.arn} (max_environments)")
-        slot = self._yard.begin(fleet)
+        first = await self._begin(fleet, founds=fleet.forkable)
+        if first.failure is not None and first.founds and not fleet.forkable:
+            first = await self._begin(fleet)  # it came to nothing as a template only
+        if first.failure is None and fleet.template is not None:
+            await self._begin(fleet)  # what comes of it is seen when it is needed
+        return first.failure
+
+    async def _begin(self, fleet: Fleet, *, founds: bool = False) -> Slot:
+        slot = self._yard.begin(fleet, founds=founds)
         assert slot.task is not None
         await asyncio.shield(slot.task)
-        return slot.failure
+        return slot
 
     def keep(self, function: Function) -> None:
         """The version is served from now on: have as many wait as are wanted."""
@@ -75,6 +87,7 @@ class Spares:
         slots = fleet.slots[Standing.SNAPSHOT]
         if not slots:
             return False
+        fleet.recent.note(asyncio.get_running_loop().time())
         self._yard.restore_slot(next(iter(slots)))
         return True
 
@@ -86,8 +99,27 @@ class Spares:
         """Have as many wait as are wanted, while the version is there."""
         if fleet.gone:
             return
+        if fleet.template is None and fleet.forkable:
+            if not any(slot.founds for standing in _COMING for slot in fleet.slots[standing]) and self._yard.room():
+                self._yard.begin(fleet, founds=True)
+            return
         waiting = sum(len(fleet.slots[standing]) for standing in (*_COMING, Standing.SNAPSHOT))
         runtime = fleet.function.runtime
-        while waiting < self._count and self._yard.may_create(runtime) and self._yard.room():
+        while waiting < self._wanted(fleet) and self._yard.may_create(runtime) and self._yard.room():
             self._yard.begin(fleet)
             waiting += 1
+
+    def _wanted(self, fleet: Fleet) -> int:
+        """How many should wait: where they are cheap, as many as a busy second of the last minute took."""
+        if fleet.template is None:
+            return self._count
+        peak = fleet.recent.peak(asyncio.get_running_loop().time())
+        return sizing.target(self._count, min(peak, MOST), memory.read().available if peak > self._count else 0)
+
+    def tend(self, fleets: Iterable[Fleet]) -> None:
+        """From time to time: demand may have been forgotten, and what waits for it waits in vain."""
+        for fleet in fleets:
+            waiting = fleet.slots[Standing.SNAPSHOT]
+            if len(waiting) > self._count and not fleet.making:
+                for slot in list(waiting)[self._wanted(fleet) :]:
+                    self._yard.retire_slot(slot)

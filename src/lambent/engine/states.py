@@ -9,6 +9,7 @@ from enum import StrEnum
 class State(StrEnum):
     STARTING = "starting"  # the init phase
     SNAPSHOT = "snapshot"  # initialised; /restore/next is parked
+    TEMPLATE = "template"  # initialised; others are forked from it, and it never goes on itself
     RESTORING = "restoring"  # the restore phase
     IDLE = "idle"  # /next is parked
     BUSY = "busy"  # an event is with the runtime
@@ -19,8 +20,9 @@ class State(StrEnum):
 
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.STARTING: frozenset({State.SNAPSHOT, State.IDLE, State.SHUTDOWN, State.STALE, State.DEAD}),
+    State.STARTING: frozenset({State.SNAPSHOT, State.TEMPLATE, State.IDLE, State.SHUTDOWN, State.STALE, State.DEAD}),
     State.SNAPSHOT: frozenset({State.RESTORING, State.SHUTDOWN, State.STALE, State.DEAD}),
+    State.TEMPLATE: frozenset({State.SNAPSHOT, State.STALE, State.DEAD}),
     State.RESTORING: frozenset({State.IDLE, State.SHUTDOWN, State.STALE, State.DEAD}),
     State.IDLE: frozenset({State.BUSY, State.SHUTDOWN, State.STALE, State.DEAD}),
     State.BUSY: frozenset({State.FINISHING, State.SHUTDOWN, State.STALE, State.DEAD}),

@@ -58,6 +58,7 @@ def environment(
         "TZ": ":UTC",
     }
     if initialization == "snap-start":  # what a snapshot holds would be old when it is used
+        del variables["AWS_LAMBDA_LOG_GROUP_NAME"], variables["AWS_LAMBDA_LOG_STREAM_NAME"]  # not there on AWS either
         variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"http://{RUNTIME_API}/2021-04-23/credentials"
     variables |= {other: variables[name] for other, name in runtime.aliases.items() if name in variables}
     if function.logging.log_format == "JSON":

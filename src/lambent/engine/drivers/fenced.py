@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +19,12 @@ from lambent.engine.drivers import cgroups, disks, mounts, root
 from lambent.engine.drivers.network import Network
 from lambent.engine.drivers.shares import Shares
 from lambent.engine.drivers.zygote import Zygote
-from lambent.engine.guest import layout, wire
+from lambent.engine.guest import layout, tracee, wire
 from lambent.engine.sandbox import Assignment, Exit, Launch, MountError, SandboxError
 
 MIB = 1 << 20
 END_SECONDS = 5.0  # a killed sandbox is given to end
+HOLD_SECONDS = 10.0  # a runtime is given to come to its fork
 
 _Answer = tuple[dict[str, Any], list[int]]  # of the init to an order: its message and descriptors
 
@@ -86,7 +87,7 @@ class NamespaceSandbox:
         """`slot` gives it a user id of its own; `released` is called once `destroy` has given everything back."""
         self._means = means
         self._released = released
-        self._zygote = zygote
+        self.zygote = zygote
         self.slot = slot
         self.id = f"{slot}-{os.urandom(4).hex()}"
         self.listener: socket.socket
@@ -109,6 +110,15 @@ class NamespaceSandbox:
         self._memory = 0  # MiB
         self._charged = 0
         self._peak = 0  # bytes
+        self.make_fork: Callable[[NamespaceSandbox, int], Awaitable[NamespaceSandbox]] | None = None
+        self._forks: dict[int, Callable[[Exit, int], None]] = {}  # by their numbers here: what hears of their end
+        self._early: dict[int, tuple[Exit, int]] = {}  # ends of forks that nobody waits for yet
+        self._forkless = asyncio.Event()  # no fork is left
+
+    @property
+    def pid(self) -> int:
+        """Of its init."""
+        return self._pid
 
     @property
     def alive(self) -> bool:
@@ -129,7 +139,7 @@ class NamespaceSandbox:
             if (freezer := self._group.freezer_fd()) is not None:
                 files.append(("freezer", freezer))
             files += [("group", fd) for fd in self._entrances]
-            self._pid, self._pidfd, listeners = await self._zygote.spawn(root.spawn_plan(self.slot), files)
+            self._pid, self._pidfd, listeners = await self.zygote.spawn(root.spawn_plan(self.slot), files)
             self._listen(listeners)
             await self._connect(self._pidfd)
         finally:
@@ -186,6 +196,12 @@ class NamespaceSandbox:
                 else:
                     for fd in fds:
                         os.close(fd)
+            elif message["op"] == "fork_exited":
+                end = Exit(message["code"]), message["peak"]
+                if (heard := self._forks.get(message["pid"])) is not None:
+                    heard(*end)
+                else:
+                    self._early[message["pid"]] = end
             elif message["op"] == "exited" and self._exit is None:
                 self._spoiled = True
             elif message["op"] == "exited" and self._exit is not None:
@@ -310,6 +326,58 @@ class NamespaceSandbox:
             raise MountError(self._means.no_file_systems)
         return self._means.shares
 
+    @property
+    def forkable(self) -> bool:
+        """Only as root, with all limits and /tmp on disk: a fork must lack nothing that its template has."""
+        means, group = self._means, self._group
+        full = not means.user_namespace and means.disks is not None and means.groups.can_limit and group.can_freeze
+        return full and tracee.AVAILABLE and self.make_fork is not None
+
+    async def hold(self, let_go: Callable[[], None]) -> str | None:
+        self.thaw()
+        await self._template_order({"op": "trace"})
+        let_go()
+        answer, _fds = await self._template_order({"op": "hold"})
+        problem: str | None = answer["problem"]
+        return problem
+
+    async def fork(self, memory: int) -> NamespaceSandbox:
+        assert self.make_fork is not None
+        return await self.make_fork(self, memory)
+
+    async def spawn_fork(
+        self, uid: int, files: Sequence[tuple[str, int]], heard: Callable[[Exit, int], None]
+    ) -> tuple[int, int, list[socket.socket]]:
+        """(number, pidfd of its init, listeners) of a fork; `heard` gets its end and the bytes of its memory's peak."""
+        order = {"op": "fork", "uid": uid, "files": [name for name, _fd in files]}
+        answer, [pidfd, *listeners] = await self._template_order(order, tuple(fd for _name, fd in files))
+        number: int = answer["pid"]
+        self._forks[number] = heard
+        if (early := self._early.pop(number, None)) is not None:
+            heard(*early)
+        return number, pidfd, [socket.socket(fileno=fd) for fd in listeners]
+
+    async def _template_order(self, order: dict[str, Any], fds: tuple[int, ...] = ()) -> _Answer:
+        try:
+            answer, received = await asyncio.wait_for(asyncio.shield(self._order(order, fds)), HOLD_SECONDS)
+        except TimeoutError as error:
+            raise SandboxError("the template does not stand still") from error
+        if "error" in answer:
+            raise SandboxError(f"the template cannot {order['op']}: {answer['error']}")
+        return answer, received
+
+    def fork_gone(self, number: int) -> None:
+        self._forks.pop(number, None)
+        if not self._forks:
+            self._forkless.set()
+
+    async def _retire(self) -> None:
+        """Forks live on in sandboxes inside this one, which needs no template any more but has to stay."""
+        if self._forks:
+            self._forkless.clear()
+            self._tell({"op": "retire"})
+            await self._forkless.wait()
+
     async def start_runtime(self) -> None:
         await self._order({"op": "start"})
 
@@ -374,7 +442,7 @@ class NamespaceSandbox:
     def _resident(self) -> int:
         """Bytes: the sum of the resident high-water marks of the function's processes."""
         total = 0
-        for pid in self._group.processes() or _descendants(_host_pid(self._pidfd)):
+        for pid in self._group.processes() or _descendants(host_pid(self._pidfd)):
             if pid == self._pid:  # the init of a container is in its group
                 continue
             with contextlib.suppress(OSError, ValueError, IndexError):
@@ -389,12 +457,11 @@ class NamespaceSandbox:
 
     async def _destroy(self) -> None:
         self._exit = None
+        await self._retire()
         pidfd, self._pidfd, pid, self._pid = self._pidfd, -1, self._pid, 0
         if pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            self.thaw()
-            self._zygote.forget(pid)
+            self._kill(pidfd)
+            self.zygote.forget(pid)
         if self._channel is not None:
             self._lost()
         if self.log_fd >= 0:
@@ -409,18 +476,23 @@ class NamespaceSandbox:
             self._connection = None
         self._drop_tmp()
         if pidfd >= 0:
-            await _ended(pidfd)
+            await ended(pidfd)
             os.close(pidfd)
         group, self._group = self._group, cgroups.NoGroup()
         await asyncio.get_running_loop().run_in_executor(self._means.removers, group.remove)
         await self._give_back()
         self._released(self)
 
+    def _kill(self, pidfd: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        self.thaw()
+
     async def _give_back(self) -> None:
         """What else a kind of sandbox holds."""
 
 
-async def _ended(pidfd: int) -> None:
+async def ended(pidfd: int) -> None:
     """Until the init is gone: every other process of its namespace has gone before it."""
     loop = asyncio.get_running_loop()
     gone = asyncio.Event()
@@ -440,7 +512,7 @@ def launches(answer: _Answer) -> list[Launch]:
     return [Launch(one["name"], fd, one["error"], one["message"]) for one, fd in zip(found, outputs, strict=True)]
 
 
-def _host_pid(pidfd: int) -> int:
+def host_pid(pidfd: int) -> int:
     """The number that a process of another process namespace has here; -1 when it is gone."""
     with contextlib.suppress(OSError, IndexError, ValueError):
         return int(Path(f"/proc/self/fdinfo/{pidfd}").read_text().split("Pid:")[1].split()[0])

@@ -14,6 +14,7 @@ from typing import Any
 from lambent.base import machine
 from lambent.engine.drivers import cgroups, disks, mounts, root
 from lambent.engine.drivers.fenced import Means, NamespaceSandbox
+from lambent.engine.drivers.forks import Fork
 from lambent.engine.drivers.network import Network
 from lambent.engine.drivers.shares import Shares
 from lambent.engine.drivers.stems import Stems
@@ -101,8 +102,19 @@ class NamespaceDriver:
 
     def _make(self, zygote: Zygote) -> NamespaceSandbox:
         sandbox = NamespaceSandbox(self._means, zygote, next(self._slots), self._sandboxes.discard)
+        sandbox.make_fork = self._fork
         self._sandboxes.add(sandbox)
         return sandbox
+
+    async def _fork(self, template: NamespaceSandbox, memory: int) -> NamespaceSandbox:
+        fork = Fork(self._means, template, next(self._slots), self._sandboxes.discard, memory)
+        self._sandboxes.add(fork)
+        try:
+            await fork.create()
+        except BaseException:
+            await fork.destroy()
+            raise
+        return fork
 
     def _pool(self, runtime: Runtime) -> Stems:
         """The pool of exactly this runtime: one that was installed anew has a pool of its own."""

@@ -131,6 +131,10 @@ class Zygote:
         message, received = await answer
         return message, received
 
+    def guard(self, pid: int, freezer: int) -> None:
+        """Another init, not of its own making: should the server die, `freezer` thaws what it started."""
+        self._send({"op": "guard", "pid": pid}, [freezer])
+
     def forget(self, pid: int) -> None:
         """This init has ended: nothing has to be thawed should the server die."""
         if self._socket is not None:

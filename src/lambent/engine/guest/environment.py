@@ -21,6 +21,7 @@ import extensions
 import image
 import layout
 import syscalls as sc
+import template
 import wire
 
 SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
@@ -50,6 +51,8 @@ class Init:
         self.report = None  # where it says why it could not become its program
         self.assignment = None
         self.extensions = extensions.Extensions(lambda: join(files.groups), lambda: give_up_privileges(plan))
+        self.template = None  # what the runtime has become, if it is one
+        self.forks = set()  # their pids
 
     def run(self):
         self.fence()
@@ -124,10 +127,35 @@ class Init:
                 pass
         elif order == "terminate":
             self.terminate(message["signal"], message["extension"])
+        elif order in ("trace", "hold", "fork", "retire"):
+            gifts = self.obey_as_template(order, message, fds, answer)
         wire.send(self.channel, answer, gifts)
         for fd in gifts:
             os.close(fd)
         return True
+
+    def obey_as_template(self, order, message, fds, answer):
+        """What concerns the runtime as a template; `answer` gets the reason of a failure. Returns descriptors."""
+        try:
+            if order == "trace":
+                self.template = template.Template(self.runtime, self.plan, 1)
+            elif order == "hold":
+                answer["problem"] = self.template.hold()
+            elif order == "retire":
+                self.runtime = None
+                self.template.end()
+            else:
+                files = Files(message["files"], fds)
+                pid, init, listeners = self.template.fork(files, message["uid"], listen)
+                self.forks.add(pid)
+                answer["pid"] = pid
+                return [sc.pidfd_open(init), *listeners]
+        except Exception as error:  # whatever the runtime has made of itself, its init lives on
+            answer["error"] = str(error) or repr(error)
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return []
 
     def begin(self):
         """Start the external extensions. Without any, start the runtime, which else waits for them to register."""
@@ -259,6 +287,11 @@ class Init:
                 return
             if pid == 0:
                 return
+            if pid in self.forks:
+                self.forks.discard(pid)
+                peak, code = usage.ru_maxrss * 1024, os.waitstatus_to_exitcode(status)
+                wire.send(self.channel, {"op": "fork_exited", "pid": pid, "code": code, "peak": peak})
+                continue
             extension = self.extensions.exited(pid)
             if pid != self.runtime and extension is None:
                 continue

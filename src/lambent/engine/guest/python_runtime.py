@@ -3,6 +3,7 @@
 `preload` runs in the zygote, `run` in the runtime process once its function is known.
 """
 
+import contextlib
 import importlib
 import os
 import sys
@@ -14,7 +15,12 @@ PRELOADED = (
     "traceback", "urllib.parse", "uuid",
 )  # fmt: skip
 REHEARSALS = 10  # the interpreter specialises code that has run a few times
-_OURS = ("environment", "executable", "python_runtime", "syscalls", "wire", "zygote")
+_OURS = (
+    "environment", "executable", "extensions", "image", "layout", "nested", "python_runtime", "syscalls", "template",
+    "tracee", "wire", "zygote",
+)  # fmt: skip
+_RESTORE_NEXT = "/2018-06-01/runtime/restore/next"
+_FORK = 202  # the answer to it that asks for a fork, by whoever has offered one
 
 
 def preload():
@@ -31,7 +37,6 @@ def rehearse():
     In the zygote it fills caches that all forks share. In a process that waits it copies the pages of memory that a
     fork shares with its parent until it first writes to them: that takes time, which a function's start has not.
     """
-    import contextlib
     import json
     import logging
     import socket
@@ -72,12 +77,55 @@ def run(start):
     from awslambdaric import bootstrap
     from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
 
+    class Client(LambdaRuntimeClient):
+        def restore_next(self):
+            restore_next(self.lambda_runtime_address)
+
     if "AWS_LAMBDA_LOG_FORMAT" in os.environ or "AWS_LAMBDA_LOG_LEVEL" in os.environ:
         importlib.reload(bootstrap)  # it reads both when it is loaded
     main_module(bootstrap)
     open_output()
-    bootstrap.run(os.environ["_HANDLER"], LambdaRuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"]))
+    bootstrap.run(os.environ["_HANDLER"], Client(os.environ["AWS_LAMBDA_RUNTIME_API"]))
     return 0
+
+
+def restore_next(address):
+    """Wait until the snapshot is restored. The platform may want a fork of this process to go on from here."""
+    import http.client
+
+    from awslambdaric.lambda_runtime_client import LambdaRuntimeClientError
+
+    offer = {"Lambent-Forks": "1"}
+    while True:
+        connection = http.client.HTTPConnection(address)
+        connection.request("GET", _RESTORE_NEXT, headers=offer)
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        if response.status == http.HTTPStatus.OK:
+            return
+        if response.status != _FORK:
+            raise LambdaRuntimeClientError(_RESTORE_NEXT, response.status, body)
+        offer = {}
+        become_fork()
+
+
+def become_fork():
+    """Go on in a child, in another sandbox; here when the platform cannot move one there."""
+    import gc
+
+    directory = os.getcwd()
+    gc.collect()
+    gc.freeze()  # collections of a fork need not write to what it shares
+    try:
+        pid = os.fork()
+    except OSError:
+        return
+    if pid:
+        os._exit(1)  # the platform lets no parent come this far
+    os.chdir(directory)
+    with contextlib.suppress(Exception):  # what os.fork() does for `random`
+        sys.modules["numpy.random"].seed()
 
 
 def open_output():

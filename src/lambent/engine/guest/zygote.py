@@ -51,6 +51,8 @@ class Zygote:
                 self.spawn(message, fds)
             elif message["op"] == "plan":
                 self.take(message)
+            elif message["op"] == "guard":
+                self.freezers[message["pid"]] = fds[0]
             elif message["op"] == "reaped":
                 self.forget(message["pid"])
 
