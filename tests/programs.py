@@ -34,7 +34,7 @@ def java() -> dict[str, bytes]:
     core = next((RUNTIMES / "java-client").glob("aws-lambda-java-core-*.jar"), None)
     if core is None:
         pytest.skip("AWS's Java client is not installed")
-    files = ["Told.java", "layered/Greeter.java"]
+    files = ["Told.java", "echo/Handler.java", "layered/Greeter.java"]
     compiler = ["javac", "--release", "11", "-cp", str(core), "-d", "classes", *files]
     packer = [sys.executable, "-m", "zipfile", "-c", "classes.zip", "classes/."]
     with zipfile.ZipFile(io.BytesIO(_built("java", compiler, "classes.zip", then=packer))) as archive:

@@ -60,6 +60,7 @@ def printed(server: Server, name: str) -> str:
         return "".join(event["message"] for event in json.load(answer)["events"])
 
 
+@pytest.mark.isolations("namespaces", "unprivileged", "crun", "runc", "gvisor")
 def test_an_extension_registers_and_is_told_of_invocations(lambda_client: Any, name: str) -> None:
     deploy(lambda_client, name, {})
     _answer, response = invoke(lambda_client, name, LogType="Tail")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import pytest
+
 from support import ROLE, RUNTIME, create, invoke, zip_executables
 
 CODE = (
@@ -27,6 +29,7 @@ def create_wrapped(client: Any, name: str, path: str, files: dict[str, str]) -> 
     client.get_waiter("function_active_v2").wait(FunctionName=name)
 
 
+@pytest.mark.isolations("namespaces", "crun", "gvisor")
 def test_a_wrapper_script_starts_the_runtime(lambda_client: Any, name: str) -> None:
     create_wrapped(lambda_client, name, "/var/task/wrap", {"wrap": WRAPPER})
     answer, _response = invoke(lambda_client, name)

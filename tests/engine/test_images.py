@@ -12,7 +12,7 @@ import pytest
 
 import imagery
 import programs
-from isolations import Isolation
+from isolations import ISOLATIONS, Isolation
 from support import ROLE, Server, eventually, invoke, run, tail
 
 CODE = """
@@ -98,6 +98,7 @@ def change(client: Any, name: str, **overrides: Any) -> None:
     client.get_waiter("function_updated_v2").wait(FunctionName=name)
 
 
+@pytest.mark.isolations("namespaces", "crun", "gvisor")
 def test_a_python_image(registry: Registry, lambda_client: Any, name: str) -> None:
     make(lambda_client, name, registry.uri("functions", "python"), Environment={"Variables": {"MINE": "1"}})
     answer, _response = invoke(lambda_client, name)
@@ -151,6 +152,7 @@ def test_an_image_without_a_runtime_client_says_what_is_missing(
     assert "It must hold a runtime interface client" in tail(response)
 
 
+@pytest.mark.isolations("namespaces", "crun", "gvisor")
 def test_a_static_program_alone(registry: Registry, lambda_client: Any, name: str) -> None:
     registry.push("functions", "go", [imagery.files({"bootstrap": programs.go()})], Entrypoint=["/bootstrap"])
     make(lambda_client, name, registry.uri("functions", "go"))
@@ -226,6 +228,21 @@ def test_a_kill_while_an_image_is_unpacked_is_made_up_for(base: bytes, tmp_path:
     server.stop()
 
 
+def test_without_isolation_an_image_is_refused(base: bytes, tmp_path: Path) -> None:
+    server = ISOLATIONS["process"].serve(tmp_path / "data")
+    registry = Registry(server, tmp_path / "images")
+    registry.client.create_repository(repositoryName="refused")
+    registry.push("refused", "v1", [base], **SETTINGS)
+    client, code = server.client(), {"ImageUri": registry.uri("refused", "v1")}
+    client.create_function(FunctionName="f", PackageType="Image", Code=code, Role=ROLE)
+    shown = eventually(
+        lambda: (found := client.get_function_configuration(FunctionName="f"))["State"] != "Pending" and found
+    )
+    assert (shown["State"], shown["StateReasonCode"]) == ("Failed", "InvalidImage")
+    assert "not with --isolation process" in shown["StateReason"]
+    server.stop()
+
+
 @pytest.fixture(scope="module")
 def caged(registry: Registry, server: Server) -> Iterator[Any]:
     client = server.client()
@@ -234,6 +251,7 @@ def caged(registry: Registry, server: Server) -> Iterator[Any]:
     client.delete_function(FunctionName="caged")
 
 
+@pytest.mark.isolations("namespaces", "crun", "gvisor")
 @pytest.mark.parametrize(
     ("what", "answer"),
     [

@@ -21,7 +21,7 @@ def settings(**changes: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def package() -> bytes:
     classes = programs.java()
-    return zip_files({name: content for name, content in classes.items() if "/" not in name})
+    return zip_files({name: content for name, content in classes.items() if not name.startswith("layered/")})
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -168,8 +168,8 @@ def test_what_cannot_be_loaded(lambda_client: Any, name: str, package: bytes) ->
 def test_jars_of_the_package_and_of_layers(lambda_client: Any, name: str) -> None:
     needs("java21")
     classes = programs.java()
-    jar = zip_files({name: content for name, content in classes.items() if "/" in name})
-    own = {name: content for name, content in classes.items() if "/" not in name}
+    jar = zip_files({name: content for name, content in classes.items() if name.startswith("layered/")})
+    own = {name: content for name, content in classes.items() if not name.startswith("layered/")}
     deploy(lambda_client, name, "java21", zip_files(own | {"lib/greeter.jar": jar}), **settings())
     assert invoke(lambda_client, name, {"do": "layer"})[0] == "hello from a jar"
     content = {"ZipFile": zip_files({"java/lib/greeter.jar": jar})}

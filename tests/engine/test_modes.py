@@ -69,9 +69,9 @@ class Sample:
 
 def of_java() -> Sample:
     classes = programs.java()
-    jar = zip_files({name: content for name, content in classes.items() if "/" in name})
+    jar = zip_files({name: content for name, content in classes.items() if name.startswith("layered/")})
     return Sample(
-        zip_files({name: content for name, content in classes.items() if "/" not in name}),
+        zip_files({name: content for name, content in classes.items() if not name.startswith("layered/")}),
         ("java.lang.RuntimeException", "Error: some_error_msg"),
         {"java/lib/greeter.jar": jar},
         {"Handler": "Told", "MemorySize": 512, "Timeout": 30},

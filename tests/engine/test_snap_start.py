@@ -81,6 +81,7 @@ def log_of(server: Server, name: str) -> list[str]:
         return [event["message"] for event in json.loads(answer.read())["events"]]
 
 
+@pytest.mark.isolations("namespaces", "crun", "gvisor", "process")
 def test_publishing_initialises_and_invoking_restores(server: Server, lambda_client: Any, name: str) -> None:
     shown = published(lambda_client, name)
     assert (shown["State"], shown["LastUpdateStatus"]) == ("Active", "Successful")

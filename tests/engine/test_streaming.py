@@ -133,6 +133,7 @@ def stream(client: Any, name: str, event: Any, **arguments: Any) -> tuple[bytes,
     return b"".join(chunks), events[-1]["InvokeComplete"], response
 
 
+@pytest.mark.isolations
 def test_pieces_arrive_while_the_function_runs(server: Server, lambda_client: Any, name: str) -> None:
     create(lambda_client, name, STREAMING, Timeout=60)
     event = {"pieces": ["one"], "hang": True}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -15,9 +16,13 @@ import (
 type event struct {
 	Do   string `json:"do"`
 	Text string `json:"text"`
+	Fail string `json:"error_msg"`
 }
 
 func handle(ctx context.Context, e event) (any, error) {
+	if e.Fail != "" {
+		return nil, errors.New("Error: " + e.Fail)
+	}
 	switch e.Do {
 	case "fail":
 		return nil, errors.New("Error: some_error_msg")
@@ -31,16 +36,17 @@ func handle(ctx context.Context, e event) (any, error) {
 		fmt.Println("to standard output")
 		fmt.Fprintln(os.Stderr, "to standard error")
 	case "environment":
-		found := map[string]string{}
-		for _, pair := range os.Environ() {
-			for i := range pair {
-				if pair[i] == '=' {
-					found[pair[:i]] = pair[i+1:]
-					break
-				}
-			}
+		return environment(), nil
+	case "introspection":
+		c, _ := lambdacontext.FromContext(ctx)
+		deadline, _ := ctx.Deadline()
+		found := map[string]any{
+			"aws_request_id": c.AwsRequestID, "invoked_function_arn": c.InvokedFunctionArn, "deadline": deadline.UnixMilli(),
+			"function_name": lambdacontext.FunctionName, "function_version": lambdacontext.FunctionVersion,
+			"log_group_name": lambdacontext.LogGroupName, "log_stream_name": lambdacontext.LogStreamName,
+			"memory_limit_in_mb": lambdacontext.MemoryLimitInMB,
 		}
-		return found, nil
+		return map[string]any{"ctx": found, "environment": environment(), "packages": []string{}}, nil
 	case "context":
 		c, _ := lambdacontext.FromContext(ctx)
 		deadline, _ := ctx.Deadline()
@@ -51,6 +57,15 @@ func handle(ctx context.Context, e event) (any, error) {
 		}, nil
 	}
 	return map[string]string{"got": e.Text}, nil
+}
+
+func environment() map[string]string {
+	found := map[string]string{}
+	for _, pair := range os.Environ() {
+		name, value, _ := strings.Cut(pair, "=")
+		found[name] = value
+	}
+	return found
 }
 
 func main() { lambda.Start(handle) }

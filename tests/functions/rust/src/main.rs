@@ -6,6 +6,9 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     if event.payload["do"] == "fail" {
         return Err("Error: \"some_error_msg\"".into());
     }
+    if let Some(message) = event.payload["error_msg"].as_str() {
+        return Err(format!("Error: {message:?}").into());
+    }
     println!("from rust");
     Ok(json!({"got": event.payload, "id": event.context.request_id}))
 }
