@@ -121,18 +121,6 @@ def test_the_class_archive_is_used(function: Any) -> None:
     assert "-XX:MaxHeapSize=445644k" in flags
 
 
-def test_timeouts_and_exits(function: Any) -> None:
-    client, name, _runtime = function
-    answer, response = invoke(client, name, {"do": "exit", "code": 7})
-    message = f"RequestId: {request_id(response)} Error: Runtime exited with error: exit status 7"
-    assert answer == {"errorType": "Runtime.ExitError", "errorMessage": message}
-    assert invoke(client, name, {"do": "version"})[0]
-    client.update_function_configuration(FunctionName=name, Timeout=2)
-    client.get_waiter("function_updated_v2").wait(FunctionName=name)
-    answer, _response = invoke(client, name, {"do": "sleep"})
-    assert answer["errorMessage"].endswith("Task timed out after 2.00 seconds")
-
-
 def test_forms_of_handlers(lambda_client: Any, name: str, package: bytes) -> None:
     needs("java21")
     deploy(lambda_client, name, "java21", package, **settings())
