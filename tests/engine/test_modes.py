@@ -111,14 +111,8 @@ RUNTIMES = {  # runtime, and what runs on it
     "provided.al2": "script",
     "provided.al2023": "go",
 }
-SHORT = (
-    "python3.9",
-    RUNTIME,
-    "nodejs24.x",
-    "java21",
-    "provided.al2",
-    "provided.al2023",
-)  # where another isolation is much the same
+# Where another isolation is much the same:
+SHORT = (RUNTIME, "nodejs24.x", "java21", "provided.al2", "provided.al2023")
 ALIKE = ("unprivileged", "runc", "gvisor", "process")
 
 
