@@ -24,8 +24,10 @@ class Isolation:
 
     def missing(self) -> str | None:
         """Why it cannot be tested here."""
+        if self.prefix and (why := _no_user_namespaces()):
+            return why
         if self.prefix:
-            return _no_user_namespaces()
+            return None if self.name != "rootless" or containers.find("oci", "crun") else "crun is not installed"
         if "--oci-runtime" in self.arguments:
             check = containers.check(self.arguments[1], self.arguments[3])
             return None if check.status == machine.OK else check.detail
@@ -43,6 +45,7 @@ ISOLATIONS = {
         Isolation("namespaces", ("--isolation", "namespaces")),
         Isolation("unprivileged", ("--isolation", "namespaces"), AS_NOBODY),
         Isolation("crun", ("--isolation", "oci", "--oci-runtime", "crun")),
+        Isolation("rootless", ("--isolation", "oci", "--oci-runtime", "crun"), AS_NOBODY),
         Isolation("runc", ("--isolation", "oci", "--oci-runtime", "runc")),
         Isolation("gvisor", ("--isolation", "gvisor", "--oci-runtime", "auto")),
         Isolation("process", ("--isolation", "process")),

@@ -113,7 +113,7 @@ RUNTIMES = {  # runtime, and what runs on it
 }
 # Where another isolation is much the same:
 SHORT = (RUNTIME, "nodejs24.x", "java21", "provided.al2", "provided.al2023")
-ALIKE = ("unprivileged", "runc", "gvisor", "process")
+ALIKE = ("unprivileged", "rootless", "runc", "gvisor", "process")
 
 
 @pytest.mark.isolations

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from isolations import ISOLATIONS
 from support import Server, clean_environment, create, invoke, zip_executables, zip_files
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="these tests give root up themselves")
@@ -57,12 +58,15 @@ def test_extensions_have_the_same_fences_without_root(tmp_path: Path) -> None:
     assert server.stop() == 0
 
 
-def test_functions_are_isolated_without_root_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("isolation", ["unprivileged", "rootless"])  # namespaces, and crun's containers
+def test_functions_are_isolated_without_root_too(tmp_path: Path, isolation: str) -> None:
+    if why := ISOLATIONS[isolation].missing():
+        pytest.skip(why)
     data = nobodys(tmp_path)
     secret = tmp_path / "secret"
     secret.write_text("host-secret")
     secret.chmod(0o644)
-    server = Server(data, prefix=AS_NOBODY)
+    server = Server(data, *ISOLATIONS[isolation].arguments, prefix=AS_NOBODY)
     client = server.client()
     code = f"""
 import ctypes, os, pwd, socket
@@ -83,6 +87,7 @@ def handler(event, context):
         'layers': sorted(os.listdir('/opt/python')),
         'layer': tried(lambda: open('/opt/python/planted', 'w')),
         'pids': len([name for name in os.listdir('/proc') if name.isdigit()]),
+        'device': tried(lambda: open('/dev/planted', 'w')),
         'write': tried(lambda: open('/var/task/planted', 'w')),
         'mount': libc.mount(b'tmpfs', b'/tmp', b'tmpfs', 0, b''),
         'user namespace': libc.unshare(0x10000000),
@@ -110,13 +115,14 @@ def handler(event, context):
         "layers": ["a.py", "b.py"],
         "layer": 30,
         "pids": 2,
+        "device": 30,
         "write": 30,
         "mount": -1,
         "user namespace": -1,
         "ptrace": -1,
         "raw": 1,
     }
-    assert found["trees"] in ("[]", 13)
+    assert found["trees"] in ("[]", 13, 2)
     assert invoke(client, "probe")[0]["pids"] == 2, "the environment has survived the signal to its init"
     assert server.stop() == 0
     assert "weak: memory is bounded per process only" in data.with_suffix(".log").read_text()

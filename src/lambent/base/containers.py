@@ -11,11 +11,7 @@ from lambent.base.machine import MISSING, OK, Check, try_out
 
 RUNTIMES: Mapping[str, tuple[str, ...]] = {"oci": ("crun", "runc"), "gvisor": ("runsc",)}
 """The commands that serve an isolation, the quickest first."""
-OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "oci": (),
-    # The sandbox has a network namespace of its own, in which the server listens: gVisor's own network cannot.
-    "gvisor": ("--network=host",),
-}
+_WITHOUT_ROOT = "crun"  # the one that makes containers for a user inside that user's own namespace
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -26,6 +22,14 @@ def find(isolation: str, wanted: str = "auto") -> Path | None:
     return next((Path(path) for path in found if path is not None), None)
 
 
+def options(isolation: str) -> tuple[str, ...]:
+    """What every command of the OCI runtime begins with."""
+    if isolation == "gvisor":
+        # The sandbox has a network namespace of its own, in which the server listens: gVisor's own network cannot.
+        return ("--network=host",)
+    return () if os.geteuid() == 0 else ("--cgroup-manager=disabled",)
+
+
 def check(isolation: str, wanted: str = "auto") -> Check:
     """Make a container. Status MISSING when it fails: call it for the isolation that a server is to use."""
     command = find(isolation, wanted)
@@ -33,10 +37,10 @@ def check(isolation: str, wanted: str = "auto") -> Check:
         names = " or ".join(RUNTIMES[isolation]) if wanted == "auto" else wanted
         remedy = f"sudo apt-get install {RUNTIMES[isolation][0]}"
         return Check(isolation, MISSING, f"isolation {isolation} needs {names}, which is not installed", remedy)
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and command.name != _WITHOUT_ROOT:
         detail = f"{command} makes containers with limits and user ids of their own only for root"
         return Check(isolation, MISSING, detail, "start Lambent as root, or use --isolation namespaces")
-    if why := try_out("container", str(command), *OPTIONS[isolation]):
+    if why := try_out("container", str(command), *options(isolation)):
         detail = f"{command} cannot make a container here: {why}"
         return Check(isolation, MISSING, detail, "use --isolation namespaces")
     return Check(isolation, OK, f"{command} makes containers: --isolation {isolation}")

@@ -181,9 +181,13 @@ def freezer(switch: str, frozen: str, thawed: str, *groups: str) -> None:
 
 def container(command: str, *options: str) -> None:
     """Let an OCI runtime make a container of nothing but the system's programs, and run one of them."""
-    _check(_libc.unshare(CLONE_NEWNS), "unshare a mount namespace")
-    _mount("privately", "/", None, MS_REC_PRIVATE)
-    _libc.umount2(b"/sys/fs/cgroup/unified", 2)  # crun takes no mixture of cgroup v1 and v2
+    if os.geteuid() != 0:
+        _own_namespaces()
+        _mount("none", "/sys/fs/cgroup", "tmpfs")  # no groups: crun would ask which version of them it may not use
+    else:
+        _check(_libc.unshare(CLONE_NEWNS), "unshare a mount namespace")
+        _mount("privately", "/", None, MS_REC_PRIVATE)
+        _libc.umount2(b"/sys/fs/cgroup/unified", 2)  # crun takes no mixture of cgroup v1 and v2
     with tempfile.TemporaryDirectory(prefix="lambent-check-") as directory:
         _write_bundle(Path(directory))
         name = Path(directory).name

@@ -45,6 +45,17 @@ def test_one_that_works_is_asked_to_run_a_container(tmp_path: Path) -> None:
     assert " run --bundle " in asked
 
 
+def test_without_root_only_crun_will_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(containers, "try_out", lambda *arguments: None)
+    runc, crun = script(tmp_path / "runc", ""), script(tmp_path / "crun", "")
+    assert containers.check("oci", str(crun)).status == OK
+    refused = containers.check("oci", str(runc))
+    assert (refused.status, refused.remedy) == (MISSING, "start Lambent as root, or use --isolation namespaces")
+    assert "only for root" in refused.detail
+    assert containers.options("oci") == ("--cgroup-manager=disabled",)
+
+
 def test_those_that_nobody_asked_for_block_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = script(tmp_path / "broken", "exit 3\n")
     monkeypatch.setattr(containers, "find", lambda isolation, wanted="auto": broken)

@@ -41,9 +41,13 @@ class Container:
     network: str  # the file of its network namespace
     group: str | None  # its cgroup, from the hierarchy's root
     memory: int  # MiB
+    user_namespace: bool = False  # it is made inside one that holds a single user
 
 
 def config(container: Container) -> dict[str, Any]:
+    # In a namespace of one user, the runtime becomes another by a namespace of its own, which takes this privilege;
+    # the bundle's filter would refuse it, the init's own filter comes after.
+    capabilities = [*_CAPABILITIES, *(["CAP_SETFCAP"] if container.user_namespace else [])]
     return {
         "ociVersion": "1.0.0",
         "process": {
@@ -53,7 +57,7 @@ def config(container: Container) -> dict[str, Any]:
             "env": [f"{name}={value}" for name, value in container.environment.items()],
             "cwd": "/",
             "noNewPrivileges": True,
-            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), _CAPABILITIES),
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
             "rlimits": [_rlimit(name, *limits) for name, limits in container.rlimits.items()],
         },
         "root": {"path": str(container.root), "readonly": True},
@@ -93,8 +97,11 @@ def _linux(container: Container) -> dict[str, Any]:
         "maskedPaths": list(_MASKED),
         "readonlyPaths": list(_READ_ONLY),
         "rootfsPropagation": "private",
-        "seccomp": seccomp.profile(),
     }
+    if container.user_namespace:
+        linux["readonlyPaths"].append("/dev")  # its owner is the one user that there is
+    else:
+        linux["seccomp"] = seccomp.profile()
     if container.group is not None:
         linux["cgroupsPath"] = container.group
         linux["resources"] = {

@@ -50,7 +50,7 @@ class Engine:
         if command is None:
             check = containers.check(isolation, wanted)
             raise SandboxError(f"{check.detail}. {check.remedy or ''}".strip())
-        return cls(isolation, command, containers.OPTIONS[isolation], _GVISOR_MEMORY if isolation == "gvisor" else 0)
+        return cls(isolation, command, containers.options(isolation), _GVISOR_MEMORY if isolation == "gvisor" else 0)
 
 
 class ContainerSandbox(NamespaceSandbox):
@@ -100,7 +100,8 @@ class ContainerSandbox(NamespaceSandbox):
     async def _fill(self, assignment: Assignment) -> None:
         """Write the bundle and mount what goes into it."""
         found = await self._mounts(assignment)
-        tops = {"/mnt" if target.startswith("/mnt/") else target for target in ("/tmp", *found)}
+        trees = self._driver.trees(assignment)
+        tops = {"/mnt" if target.startswith("/mnt/") else target for target in ("/tmp", *found, *trees)}
         places = {target: self._directory / _place(target) for target in sorted(tops)}
         container = self._driver.container(
             self._runtime,
@@ -114,6 +115,7 @@ class ContainerSandbox(NamespaceSandbox):
             "op": "fill",
             "sandbox": self.id,
             "mounts": [_place(target) for target in found],
+            "trees": {_place(target): layers for target, layers in trees.items()},
             "tmp_size": assignment.ephemeral_storage * MIB,
             "config": bundle.config(container),
         }
@@ -139,7 +141,7 @@ class ContainerSandbox(NamespaceSandbox):
         self._fenced, self._kills = asyncio.get_running_loop().create_future(), 0
         with self._open_channel() as theirs:
             assert self._channel is not None
-            common = root.common_plan(self._runtime, user_namespace=False, door=self._driver.door)
+            common = root.common_plan(self._runtime, user_namespace=self._means.user_namespace, door=self._driver.door)
             own = {"passes_descriptors": self._driver.engine.isolation != "gvisor"}
             wire.send(self._channel, common | root.spawn_plan(self.slot) | own)
             try:
@@ -200,7 +202,7 @@ def _place(target: str) -> str:
 
 
 class OciDriver:
-    """Root only: the OCI runtimes set cgroups and user ids, which no unprivileged user may."""
+    """Root, or with crun an unprivileged user where user namespaces are allowed."""
 
     no_images = ""
 
@@ -222,13 +224,13 @@ class OciDriver:
         self.name = engine.isolation
         self._directory = directory
         self._trees = trees
-        no_disks = disks.wanted(tmp)
+        no_disks, user_namespace = disks.wanted(tmp), os.geteuid() != 0
         self._means = Means(
-            user_namespace=False,
-            groups=cgroups.detect(tag, _CONTROLLERS),
+            user_namespace,
+            groups=cgroups.NoGroups() if user_namespace else cgroups.detect(tag, _CONTROLLERS),
             disks=None if no_disks else disks.Disks(directory / "disks"),
             no_disks=no_disks,
-            mounts=mounts.Mounts(trees, above=(layout.INIT,)),
+            mounts=None if mounts.available(trees) else mounts.Mounts(trees, above=(layout.INIT,)),
             shares=Shares(file_systems or {}, through_root=engine.isolation == "gvisor"),
             network=network or Network(),
         )
@@ -260,7 +262,7 @@ class OciDriver:
         for name in ("state", "containers", "roots"):
             remove_tree(self._directory / name)
             (self._directory / name).mkdir(mode=0o700)
-        (self._directory / "passwd").write_text(root.users(user_namespace=False))
+        (self._directory / "passwd").write_text(root.users(user_namespace=self._means.user_namespace))
 
     async def _ready(self, runtime: Runtime) -> Keeper:
         """The keeper, with the root of `runtime` laid out where it does not bring its own."""
@@ -271,7 +273,11 @@ class OciDriver:
                 await self._keeper.boot(self._keeper_plan())
             if runtime.name not in self._plans and not _brings_root(runtime):
                 plan = root.launch_plan(
-                    runtime, self._directory, None, user_namespace=False, resolv_conf=self._means.network.resolv_conf
+                    runtime,
+                    self._directory,
+                    None,
+                    user_namespace=self._means.user_namespace,
+                    resolv_conf=self._means.network.resolv_conf,
                 )
                 plan["root"] = str(self._directory / "roots" / runtime.name)
                 await self._keeper.ask({"op": "root", "plan": plan})
@@ -283,8 +289,22 @@ class OciDriver:
         return {
             "directory": str(self._directory / "containers"),
             "command": [str(engine.command), *engine.options, "--root", str(self._directory / "state")],
+            "user_namespace": self._means.user_namespace,
             "hierarchies": [str(path) for path in self._means.groups.hierarchies],
         }
+
+    def trees(self, assignment: Assignment) -> dict[str, list[str]]:
+        """Where → the directories, upmost first, that the keeper lays over each other there: none where mounts come."""
+        if self._means.mounts is not None:
+            return {}
+        found = {}
+        if assignment.image:
+            found[layout.IMAGE] = [layout.INIT, *layout.stack(assignment.image)]
+        if assignment.code:
+            found["/var/task"] = [assignment.code]
+        if assignment.layers:
+            found["/opt"] = list(dict.fromkeys(reversed(assignment.layers)))
+        return {target: [str(self._trees / name) for name in names] for target, names in found.items()}
 
     def container(
         self, runtime: Runtime, image: Path | None, binds: Mapping[str, Path], **known: Any
@@ -305,6 +325,7 @@ class OciDriver:
             rlimits=root.RLIMITS,
             group=self._means.groups.path(known.pop("sandbox")),
             memory=known.pop("memory") + self.engine.memory,
+            user_namespace=self._means.user_namespace,
             **known,
         )
 

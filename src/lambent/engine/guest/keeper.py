@@ -135,9 +135,21 @@ class Keeper:
             os.close(listener)
 
     def on_fill(self, message, fds):
-        """Put what a function brings into its bundle: detached mounts, or a tmpfs where none is for `tmp`."""
+        """Put what a function brings into its bundle: detached mounts, or a tmpfs where none is for `tmp`.
+
+        `trees` are those that no mount comes for: directories, the upmost first.
+        """
         sandbox = self.sandboxes[message["sandbox"]]
         given = dict(zip(message["mounts"], fds))  # noqa: B905
+        for name, layers in message["trees"].items():
+            target = os.path.join(sandbox.directory, name)
+            os.makedirs(target)
+            if len(layers) == 1:
+                sc.bind(layers[0], target)
+            else:
+                options = "lowerdir={},userxattr".format(":".join(layers))
+                sc.mount("layers", target, "overlay", sc.MS_RDONLY | sc.MS_NOSUID | sc.MS_NODEV, options)
+            sandbox.mounts.append(target)
         for name in sorted({"tmp", *given}):
             target = os.path.join(sandbox.directory, name)
             os.makedirs(target)
@@ -239,11 +251,16 @@ def main():
     control.set_inheritable(False)
     plan, _fds = wire.receive(control)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if plan["user_namespace"]:
+        launcher.enter_user_namespace()
+        sc.unshare(sc.CLONE_NEWNET)  # a network that is this namespace's own can be come back to
     sc.unshare(sc.CLONE_NEWNS)
     sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
     sc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     os.umask(0o022)
-    if plan["hierarchies"]:
+    if plan["user_namespace"]:
+        sc.mount("none", "/sys/fs/cgroup", "tmpfs", sc.MS_NOSUID | sc.MS_NODEV)  # no groups, of whatever version
+    elif plan["hierarchies"]:
         show_only(plan["hierarchies"], os.path.join(plan["directory"], "cgroup"))
     keeper = Keeper(control, plan)
     wire.send(control, {"op": "ready", "pid": os.getpid()})

@@ -62,6 +62,13 @@ def test_limits() -> None:
     assert resources["devices"] == [{"allow": False, "access": "rwm"}]
 
 
+def test_without_root_the_init_alone_filters_system_calls() -> None:
+    found = make(user_namespace=True)
+    assert "seccomp" not in found["linux"]
+    assert "CAP_SETFCAP" in found["process"]["capabilities"]["effective"]
+    assert "/dev" in found["linux"]["readonlyPaths"]
+
+
 def test_a_machine_without_groups_has_no_limits() -> None:
     assert {"cgroupsPath", "resources"}.isdisjoint(make(group=None)["linux"])
 
