@@ -11,6 +11,7 @@ import errno
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -29,6 +30,11 @@ _PROBES = Path(__file__).with_name("probes.py")
 _AS_ROOT = f"sudo {sys.executable} -m lambent serve"
 _SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 _PROBE_SECONDS = 20
+DROPPED = "another firewall drops what this machine forwards, as Docker's does"
+_LET_THROUGH = (
+    "iptables -I DOCKER-USER -i lambent+ -j ACCEPT",
+    "iptables -I DOCKER-USER -o lambent+ -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
+)
 _RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 _LITTLE_MEMORY = 512 * MIB
 _LITTLE_DISK = 1024 * MIB
@@ -276,6 +282,8 @@ def internet() -> Check:
     name, meaning = "internet", "functions do not reach the internet"
     if obstacle := no_router():
         return Check(name, WEAK, f"{meaning}: {obstacle[0]}", obstacle[1])
+    if drops_forwarded():
+        return Check(name, WEAK, f"{meaning}: {DROPPED}", "; ".join(f"sudo {rule}" for rule in _LET_THROUGH))
     if not name_servers()[1]:
         detail = "functions reach the internet, but find no names: the name servers listen on this machine's loopback"
         return Check(name, WEAK, detail, "name another server in /etc/resolv.conf")
@@ -296,6 +304,17 @@ def no_router() -> tuple[str, str] | None:
             "use a kernel with CONFIG_NF_TABLES, a container with CAP_NET_ADMIN",
         )
     return None
+
+
+def drops_forwarded() -> bool:
+    """Whether a firewall beside ours drops what the machine forwards, and has no exception for Lambent's devices."""
+    nft = shutil.which("nft", path=_SYSTEM_PATH)
+    if nft is None:
+        return False
+    shown = subprocess.run(
+        [nft, "list", "table", "ip", "filter"], capture_output=True, text=True, timeout=_PROBE_SECONDS
+    )
+    return bool(re.search(r"hook forward [^;]*; policy drop", shown.stdout)) and '"lambent*"' not in shown.stdout
 
 
 def name_servers(paths: Sequence[Path] = _RESOLVERS) -> tuple[str, tuple[str, ...]]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -222,6 +223,24 @@ def test_the_internet_needs_name_servers(monkeypatch):
     assert machine.internet().status == WEAK
     monkeypatch.setattr(machine, "name_servers", lambda: ("nameserver 192.0.2.1\n", ("192.0.2.1",)))
     assert machine.internet().status == OK
+
+
+@pytest.mark.parametrize(
+    ("shown", "dropped"),
+    [
+        ("type filter hook forward priority filter; policy drop;\njump DOCKER-USER", True),
+        ('type filter hook forward priority filter; policy drop;\niifname "lambent*" counter accept', False),
+        ("type filter hook forward priority filter; policy accept;", False),
+        ("type filter hook input priority filter; policy drop;", False),
+        ("", False),
+    ],
+)
+def test_a_firewall_that_drops_what_is_forwarded_is_named(monkeypatch, shown, dropped):
+    monkeypatch.setattr("shutil.which", lambda *_, **__: "/usr/sbin/nft")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: SimpleNamespace(stdout=shown, returncode=0))
+    assert machine.drops_forwarded() is dropped
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert (machine.DROPPED in machine.internet().detail) is dropped
 
 
 def test_name_servers_on_the_loopback_are_left_out(tmp_path):

@@ -151,6 +151,7 @@ class Network:
         self._tag = tag
         self._openings = openings
         self._resolver, self._servers = machine.name_servers() if wanted != "none" else ("", ())
+        self._dropped = False  # whether another firewall is in the way
         self._obstacle = "it is switched off" if wanted == "none" else ""  # why nothing outside is reached
         self._router: Router | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -173,6 +174,8 @@ class Network:
     def weaknesses(self) -> tuple[str, ...]:
         if self._wanted == "auto" and self._obstacle:
             return (f"functions do not reach the internet: {self._obstacle}",)
+        if not self._obstacle and self._dropped:
+            return (f"functions do not reach the internet: {machine.DROPPED}. `lambent doctor` says how to mend it",)
         if not self._obstacle and not self._servers:
             return ("functions find no names in the internet: this machine's name servers listen on its loopback only",)
         return ()
@@ -181,6 +184,7 @@ class Network:
         """SandboxError when the internet is wanted in any case and this machine will not do."""
         if self._wanted == "none":
             return
+        self._dropped = await asyncio.to_thread(machine.drops_forwarded)
         if obstacle := await asyncio.to_thread(machine.no_router):
             self._obstacle = obstacle[0]
         else:

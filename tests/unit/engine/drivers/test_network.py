@@ -45,6 +45,7 @@ def routers(monkeypatch: pytest.MonkeyPatch) -> type[FakeRouter]:
     fake = type("Fresh", (FakeRouter,), {"made": []})
     monkeypatch.setattr(network, "Router", fake)
     monkeypatch.setattr(machine, "no_router", lambda: None)
+    monkeypatch.setattr(machine, "drops_forwarded", lambda: False)
     monkeypatch.setattr(machine, "name_servers", lambda: ("nameserver 192.0.2.53\n", ("192.0.2.53",)))
     return fake
 
@@ -83,6 +84,14 @@ async def test_what_cannot_be_had_is_said_or_refused(
     assert await found.attach(0) is None
     with pytest.raises(SandboxError, match=r"cannot reach the internet: the command nft is missing\. Use --network"):
         await Network("internet").start()
+
+
+async def test_another_firewall_in_the_way_is_named(routers: type[FakeRouter], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "drops_forwarded", lambda: True)
+    found = Network("auto")
+    await found.start()
+    assert "another firewall drops" in found.weaknesses[0]
+    await found.stop()
 
 
 async def test_a_router_that_does_not_start(routers: type[FakeRouter]) -> None:
