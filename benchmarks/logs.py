@@ -16,6 +16,7 @@ import json
 import statistics
 import sys
 import time
+from typing import Protocol
 
 import uvloop
 import wire
@@ -45,10 +46,17 @@ def lambda_handler(event, context):
     sys.stdout.flush()
     return {"made": made}
 """
+
+
+class Served(Protocol):
+    @property
+    def port(self) -> int: ...
+
+
 PHASES = ("sleep", "throw away", "print")
 
 
-async def noise(server: Lambent, how: str, rate: int, seconds: float) -> int:
+async def noise(server: Served, how: str, rate: int, seconds: float) -> int:
     """How many lines it made."""
     connection = await wire.connect(server.port)
     event = json.dumps({"how": how, "rate": rate, "seconds": seconds}).encode()
@@ -59,7 +67,7 @@ async def noise(server: Lambent, how: str, rate: int, seconds: float) -> int:
     return made
 
 
-async def beside(server: Lambent, how: str, options: argparse.Namespace) -> tuple[list[float], int]:
+async def beside(server: Served, how: str, options: argparse.Namespace) -> tuple[list[float], int]:
     """(seconds of each invoke of the silent function meanwhile, lines made)."""
     task = asyncio.get_running_loop().create_task(noise(server, how, options.rate, options.seconds))
     await asyncio.sleep(0.3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import subprocess
 import sys
 import time
@@ -57,12 +58,92 @@ def test_boto3_reads_what_a_function_printed(server: Server) -> None:
         logs.filter_log_events(logGroupName="/aws/lambda/none")
     with pytest.raises(logs.exceptions.InvalidParameterException, match="Invalid filter pattern"):
         logs.filter_log_events(logGroupName=group, filterPattern="{ $.x")
-    with pytest.raises(
-        botocore.exceptions.ClientError, match=r"Lambent does not implement logs\.PutSubscriptionFilter"
-    ):
+    with pytest.raises(botocore.exceptions.ClientError, match=r"Lambent does not implement logs\.CreateExportTask"):
+        logs.create_export_task(logGroupName=group, fromTime=0, to=1, destination="bucket")
+
+
+def test_a_function_that_subscribes_to_another_ones_logs(server: Server) -> None:
+    functions, logs = server.client(), server.client("logs")
+    unpack = "import base64, gzip\n\ndef handler(event, context):\n"
+    unpack += "    print('got', gzip.decompress(base64.b64decode(event['awslogs']['data'])).decode())\n"
+    create(functions, "logs-source", PRINTS)
+    answer = create(functions, "logs-taker", unpack)
+    logs.create_log_group(logGroupName="/aws/lambda/logs-source")
+    group = {"logGroupName": "/aws/lambda/logs-source"}
+    logs.put_subscription_filter(
+        **group, filterName="errors", filterPattern="ERROR", destinationArn=answer["FunctionArn"]
+    )
+    invoke(functions, "logs-source", 1)
+
+    def got() -> list[str]:
+        try:
+            return messages(logs, "/aws/lambda/logs-taker", filterPattern="got")
+        except logs.exceptions.ResourceNotFoundException:
+            return []
+
+    eventually(lambda: bool(got()))
+    [line] = got()
+    content = json.loads(line.removeprefix("got "))
+    assert (content["logGroup"], content["subscriptionFilters"]) == ("/aws/lambda/logs-source", ["errors"])
+    assert [event["message"] for event in content["logEvents"]] == ["ERROR of mine\n"]
+    with pytest.raises(logs.exceptions.InvalidParameterException, match="without end"):
         logs.put_subscription_filter(
-            logGroupName=group, filterName="f", filterPattern="", destinationArn="arn:aws:lambda:us-east-1:0:function:f"
+            logGroupName="/aws/lambda/logs-taker",
+            filterName="x",
+            filterPattern="",
+            destinationArn=answer["FunctionArn"],
         )
+
+
+def test_live_tail_with_boto3_and_the_aws_cli(server: Server) -> None:
+    logs = server.client("logs", inject_host_prefix=False)
+    logs.create_log_group(logGroupName="tailed")
+    logs.create_log_stream(logGroupName="tailed", logStreamName="s")
+    [found] = logs.describe_log_groups(logGroupNamePrefix="tailed")["logGroups"]
+    command = [BIN / "aws", "--endpoint-url", server.endpoint, "logs", "start-live-tail"]
+    cli = subprocess.Popen(
+        [*map(str, command), "--log-group-identifiers", found["logGroupArn"]],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment() | {"AWS_DISABLE_HOST_PREFIX_INJECTION": "true", "PYTHONUNBUFFERED": "1"},
+    )
+    assert cli.stdout is not None
+    events = iter(logs.start_live_tail(logGroupIdentifiers=[found["logGroupArn"]])["responseStream"])
+    assert "sessionStart" in next(events)
+    seen: list[str] = []
+    with cli:
+        while not seen:  # the CLI says nothing when it has begun
+            now = int(time.time() * 1000)
+            line = [{"timestamp": now, "message": "live"}]
+            logs.put_log_events(logGroupName="tailed", logStreamName="s", logEvents=line)
+            seen = [event["message"] for event in next(events)["sessionUpdate"]["sessionResults"]]
+            if seen:
+                for _update in range(30):
+                    logs.put_log_events(logGroupName="tailed", logStreamName="s", logEvents=line)
+                    if select.select([cli.stdout], [], [], 1)[0]:
+                        break
+        assert set(seen) == {"live"}
+        assert "live" in cli.stdout.readline()
+        cli.kill()
+
+
+def test_events_become_metrics(server: Server) -> None:
+    functions, logs, metrics = server.client(), server.client("logs"), server.client("cloudwatch")
+    directive = {"Namespace": "Embedded", "Dimensions": [["Kind"]], "Metrics": [{"Name": "took", "Unit": "Seconds"}]}
+    event = {"_aws": {"CloudWatchMetrics": [directive]}, "Kind": "a", "took": 2.5}
+    code = f"import json\n\ndef handler(event, context):\n    print(json.dumps({event!r}))\n"
+    create(functions, "logs-embedded", code)
+    logs.create_log_group(logGroupName="/aws/lambda/logs-embedded")
+    to = {"metricName": "reports", "metricNamespace": "Filtered", "metricValue": "1"}
+    logs.put_metric_filter(
+        logGroupName="/aws/lambda/logs-embedded", filterName="f", filterPattern="REPORT", metricTransformations=[to]
+    )
+    invoke(functions, "logs-embedded", 1)
+
+    def names(namespace: str) -> list[str]:
+        return [metric["MetricName"] for metric in metrics.list_metrics(Namespace=namespace)["Metrics"]]
+
+    eventually(lambda: names("Embedded") == ["took"] and names("Filtered") == ["reports"])
 
 
 def test_a_function_with_a_log_group_of_its_own(server: Server) -> None:

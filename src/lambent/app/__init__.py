@@ -14,7 +14,7 @@ from lambent.app.engine import Engine, start_driver, start_engine
 from lambent.app.explanations import Explanations
 from lambent.app.failures import StartError
 from lambent.app.figures import Figures
-from lambent.app.metrics import Lambda, start_metrics
+from lambent.app.metrics import Lambda, publisher, start_metrics
 from lambent.app.neighbours import lender, start_ecr, start_identity, start_kms, start_logs
 from lambent.app.state import State, open_state
 from lambent.app.stores import Stores, load
@@ -103,7 +103,7 @@ class App:
         await seal_what_is_readable(state.db, variables)
         stores = await load(state, clock)
         metrics = await start_metrics(config, clock, state, operations, closing)
-        logs = await start_logs(config, clock, state, operations, closing)
+        logs = await start_logs(config, clock, state, publisher(metrics), operations, closing)
         self._driver = await start_driver(config, state, closing)
         lends = lender(clock, state, self._accounts)
         credentials = Credentials(lends)

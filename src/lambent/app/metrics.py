@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 
 from lambent.app.state import State
@@ -13,8 +13,10 @@ from lambent.config import Config
 from lambent.engine.invoker import Invoker
 from lambent.engine.meters import Count
 from lambent.services.cloudwatch import service
+from lambent.services.cloudwatch.metrics_api import NEWEST, OLDEST
 from lambent.services.cloudwatch.records import ADDED_UP, LAMBDA, Dimensions, Metric
 from lambent.services.cloudwatch.store import MIGRATIONS, MetricStore, Point
+from lambent.services.logs.data import Datum, Publish
 from lambent.wire.operations import Operations
 
 _PEAKS = {"all": "ConcurrentExecutions", "unreserved": "UnreservedConcurrentExecutions"}
@@ -32,6 +34,21 @@ async def start_metrics(
     closing.push_async_callback(store.stop)
     service.register(store, operations)
     return store
+
+
+def publisher(store: MetricStore) -> Publish:
+    """Takes the metrics that log events hold to the metric service; those of times that it does not take are left."""
+
+    def publish(data: Sequence[Datum]) -> None:
+        now = store.clock.time()
+        for one in data:
+            second = one.at / 1000
+            if now - OLDEST <= second <= now + NEWEST:
+                metric = Metric(one.account, one.region, one.namespace, one.name, one.dimensions, one.unit)
+                values = Sketch.of((value, 1) for value in one.values)
+                store.put(metric, int(second // one.resolution * one.resolution), values)
+
+    return publish
 
 
 class Lambda:

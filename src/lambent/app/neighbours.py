@@ -14,6 +14,7 @@ from lambent.services.ecr.service import Ecr
 from lambent.services.iam.service import Iam
 from lambent.services.kms.service import Kms
 from lambent.services.logs import service as logs_service
+from lambent.services.logs.data import Publish
 from lambent.services.logs.store import LogStore
 from lambent.services.sts.lender import Lender
 from lambent.services.sts.service import Sts
@@ -31,8 +32,9 @@ async def start_kms(clock: Clock, state: State, operations: Operations, closing:
 
 
 async def start_logs(
-    config: Config, clock: Clock, state: State, operations: Operations, closing: AsyncExitStack
+    config: Config, clock: Clock, state: State, publish: Publish, operations: Operations, closing: AsyncExitStack
 ) -> LogStore:
+    """`publish` takes the metrics that events hold."""
     directory = state.data / "logs"
     logs = LogStore(directory, clock, config.logs_size << 20)
     try:
@@ -40,7 +42,7 @@ async def start_logs(
     except OSError as error:
         raise StartError(f"cannot use {directory}: {error.strerror or error}") from error
     closing.push_async_callback(logs.stop)
-    logs_service.register(logs, operations)
+    closing.push_async_callback(logs_service.register(logs, operations, publish).stop)
     return logs
 
 

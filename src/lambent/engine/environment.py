@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from lambent.base.clock import Clock
 from lambent.base.http import HttpServer, Sink
@@ -65,6 +66,7 @@ class Environment:
         *,
         log_stream: str,
         write_log: Callable[[str], None],
+        write_lines: Callable[[Sequence[str]], None] | None = None,
         credentials: Mapping[str, str],
         changed: Changed,
         variables: Mapping[str, str] | None = None,
@@ -75,7 +77,8 @@ class Environment:
         template: Environment | None = None,
         forks: bool = False,
     ) -> None:
-        """`variables` are the function's own; `changed` is called on the loop after every change of state.
+        """`write_log` takes a message of the log, `write_lines` several at once. `variables` are the function's own;
+        `changed` is called on the loop after every change of state.
 
         `allowance` bounds the telemetry that all environments of a server hold back together. `initialization` is
         what AWS_LAMBDA_INITIALIZATION_TYPE says. `renew` gives fresh credentials to an environment that is restored.
@@ -91,6 +94,7 @@ class Environment:
         self._sandbox = sandbox
         self._clock = clock
         self._write_log = write_log
+        self._write_lines = write_lines or partial(_one_by_one, write_log)
         self._variables = variables
         self._credentials = credentials
         self._changed = changed
@@ -540,10 +544,19 @@ class Environment:
 
     # Logs
 
-    def _printed(self, message: str) -> None:
-        self._log(message, self._work.latest)
+    def _printed(self, messages: Sequence[str]) -> None:
+        self._write_lines(messages)
+        invocation = self._work.latest
+        if invocation is not None and invocation.tail is not None:
+            for message in messages:
+                invocation.tail.append(message)
 
     def _log(self, message: str, invocation: Invocation | None) -> None:
         self._write_log(message)
         if invocation is not None and invocation.tail is not None:
             invocation.tail.append(message)
+
+
+def _one_by_one(write: Callable[[str], None], messages: Sequence[str]) -> None:
+    for message in messages:
+        write(message)

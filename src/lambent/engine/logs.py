@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from lambent.base.clock import Clock
@@ -21,8 +21,16 @@ _FRAME_HEAD = 16
 class Logs(Protocol):
     """Keeps what functions print: the log service, or a LogBook."""
 
-    def writer(self, account: str, region: str, group: str, stream: str) -> Callable[[str], None]:
-        """A function that appends one event to `stream`, on the loop, and does not wait for a disk."""
+    def writer(self, account: str, region: str, group: str, stream: str) -> Writer:
+        """Appends events to `stream`, on the loop, and does not wait for a disk."""
+
+
+class Writer(Protocol):
+    def __call__(self, message: str) -> None:
+        """Append one event."""
+
+    def many(self, messages: Sequence[str]) -> None:
+        """Append several, at the price of one and a little."""
 
 
 class LogEvent(NamedTuple):
@@ -57,16 +65,10 @@ class LogBook:
         self._size = 0
         self._sequence = 0
 
-    def writer(self, account: str, region: str, group: str, stream: str) -> Callable[[str], None]:
-        """A function that appends one event to `stream`."""
-        key = (account, region, group)
+    def writer(self, account: str, region: str, group: str, stream: str) -> Writer:
+        return _BookWriter(self, (account, region, group), stream)
 
-        def write(message: str) -> None:
-            self._append(key, stream, message)
-
-        return write
-
-    def _append(self, key: tuple[str, str, str], stream: str, message: str) -> None:
+    def append(self, key: tuple[str, str, str], stream: str, message: str) -> None:
         self._sequence += 1
         group = self._groups.get(key)
         if group is None:
@@ -93,6 +95,20 @@ class LogBook:
         return [event for event in found.events if event.sequence > after][:limit]
 
 
+class _BookWriter:
+    def __init__(self, book: LogBook, key: tuple[str, str, str], stream: str) -> None:
+        self._book = book
+        self._key = key
+        self._stream = stream
+
+    def __call__(self, message: str) -> None:
+        self._book.append(self._key, self._stream, message)
+
+    def many(self, messages: Sequence[str]) -> None:
+        for message in messages:
+            self(message)
+
+
 class LineAssembler:
     """Cuts the bytes of a runtime's output into log messages: lines of text, and AWS's framed messages."""
 
@@ -101,14 +117,19 @@ class LineAssembler:
     def __init__(self) -> None:
         self._buffer = b""
 
-    def feed(self, data: bytes) -> Iterator[str]:
+    def feed(self, data: bytes) -> list[str]:
         """The messages that `data` completes. Text keeps its newline."""
-        self._buffer = self._buffer + data if self._buffer else data
-        while self._buffer:
-            message = self._take()
-            if message is None:
-                return
-            yield message
+        buffer = self._buffer + data if self._buffer else data
+        if len(buffer) <= LINE_LIMIT and _FRAME_MARK not in buffer:  # the usual case: lines, none of them too long
+            end = buffer.rfind(b"\n") + 1
+            self._buffer = buffer[end:] if end < len(buffer) else b""
+            return [line + "\n" for line in _text(buffer[: end - 1]).split("\n")] if end else []
+        found, at = [], 0
+        while at < len(buffer) and (end := self._end(buffer, at)):
+            found.append(_message(buffer, at, end))
+            at = end
+        self._buffer = buffer[at:]
+        return found
 
     def flush(self) -> str | None:
         """What is left of a line that had no end yet."""
@@ -117,33 +138,31 @@ class LineAssembler:
         rest, self._buffer = self._buffer, b""
         return _text(rest)
 
-    def _take(self) -> str | None:
-        buffer = self._buffer
-        if buffer.startswith(_FRAME_MARK):
-            if len(buffer) < _FRAME_HEAD:
-                return None
-            length = int.from_bytes(buffer[4:8], "big")
-            if length > FRAME_LIMIT:  # no frame of the client: a function that plays with the format
-                self._buffer = buffer[_FRAME_HEAD:]
-                return _text(buffer[:_FRAME_HEAD])
-            end = _FRAME_HEAD + length
-            if len(buffer) < end:
-                return None
-            self._buffer = buffer[end:]
-            text = _text(buffer[_FRAME_HEAD:end])
-            return text if text.endswith("\n") else text + "\n"  # some clients frame JSON without it
-        newline = buffer.find(b"\n", 0, LINE_LIMIT)
-        mark = buffer.find(_FRAME_MARK, 0, newline if newline >= 0 else LINE_LIMIT)
-        if mark > 0:
-            end = mark
-        elif newline >= 0:
-            end = newline + 1
-        elif len(buffer) >= LINE_LIMIT:
-            end = LINE_LIMIT
-        else:
-            return None
-        self._buffer = buffer[end:]
-        return _text(buffer[:end])
+    @staticmethod
+    def _end(buffer: bytes, at: int) -> int:
+        """Where the message that begins at `at` ends; 0 when its end has not come yet."""
+        if buffer.startswith(_FRAME_MARK, at):
+            if len(buffer) < at + _FRAME_HEAD:
+                return 0
+            length = int.from_bytes(buffer[at + 4 : at + 8], "big")
+            end = at + _FRAME_HEAD + (length if length <= FRAME_LIMIT else 0)
+            return end if len(buffer) >= end else 0
+        most = at + LINE_LIMIT
+        newline = buffer.find(b"\n", at, most)
+        mark = buffer.find(_FRAME_MARK, at, newline if newline >= 0 else most)
+        if mark > at:
+            return mark
+        if newline >= 0:
+            return newline + 1
+        return most if len(buffer) >= most else 0
+
+
+def _message(buffer: bytes, at: int, end: int) -> str:
+    framed = buffer.startswith(_FRAME_MARK, at)
+    if not framed or int.from_bytes(buffer[at + 4 : at + 8], "big") > FRAME_LIMIT:
+        return _text(buffer[at:end])  # text, or no frame of the client: a function that plays with the format
+    text = _text(buffer[at + _FRAME_HEAD : end])
+    return text if text.endswith("\n") else text + "\n"  # some clients frame JSON without it
 
 
 def _text(data: bytes) -> str:

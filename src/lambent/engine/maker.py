@@ -87,13 +87,15 @@ class Maker:
                     self._revoke(credentials)
             changed(environment)
 
+        writer = self._logs.writer(key.account, key.region, function.logging.log_group, stream)
         return Environment(
             function,
             runtime,
             sandbox,
             self._clock,
             log_stream=stream,
-            write_log=self._logs.writer(key.account, key.region, function.logging.log_group, stream),
+            write_log=writer,
+            write_lines=writer.many,
             variables=variables,
             credentials=issue(),
             initialization=initialization,

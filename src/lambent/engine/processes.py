@@ -16,7 +16,7 @@ from lambent.engine.sandbox import Exit, Launch, Sandbox
 from lambent.engine.shutdown import Shutdown
 from lambent.engine.telemetry import EXTENSION, FUNCTION, Telemetry
 
-Take = Callable[[str], None]
+Take = Callable[[Sequence[str]], None]
 
 
 class Processes:
@@ -25,7 +25,7 @@ class Processes:
     def __init__(
         self, sandbox: Sandbox, clock: Clock, telemetry: Telemetry, *, take: Take, exited: Callable[[Exit], None]
     ) -> None:
-        """`take` gets every log message; `exited` is told of every end that nobody has ordered."""
+        """`take` gets all log messages; `exited` is told of every end that nobody has ordered."""
         self.extensions = Registry()
         self._sandbox = sandbox
         self._clock = clock
@@ -39,15 +39,17 @@ class Processes:
         self._early: list[Exit] = []  # ends of extensions that are not known yet
         self._shutdown: Shutdown | None = None
 
-    def _function_printed(self, message: str) -> None:
-        self._take(message)
-        if self._telemetry.active:
-            self._telemetry.emit(FUNCTION, message)
+    def _function_printed(self, messages: Sequence[str]) -> None:
+        self._printed(FUNCTION, messages)
 
-    def _extension_printed(self, message: str) -> None:
-        self._take(message)
+    def _extension_printed(self, messages: Sequence[str]) -> None:
+        self._printed(EXTENSION, messages)
+
+    def _printed(self, kind: str, messages: Sequence[str]) -> None:
+        self._take(messages)
         if self._telemetry.active:
-            self._telemetry.emit(EXTENSION, message)
+            for message in messages:
+                self._telemetry.emit(kind, message)
 
     # Coming
 

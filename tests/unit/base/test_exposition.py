@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -21,6 +21,7 @@ def test_a_counter_with_labels_that_need_escaping() -> None:
     assert [(one.labels, one.value) for one in found.samples] == [({"name": 'a"b\\c\nd'}, 3), ({}, 0.25)]
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.floats())
 def test_every_label_and_value_is_read_again(label: str, value: float) -> None:
     family = Family("x", "gauge", label)

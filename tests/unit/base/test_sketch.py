@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambent.base.sketch import Sketch
@@ -17,6 +17,7 @@ def near(found: float, value: float) -> bool:
     return math.isclose(found, value, rel_tol=0.011, abs_tol=1e-300)
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_every_step_is_within_a_hundredth_of_the_value_that_stands_there(values: list[float]) -> None:
     sketch = Sketch.of((value, 1) for value in values)
@@ -26,6 +27,7 @@ def test_every_step_is_within_a_hundredth_of_the_value_that_stands_there(values:
     assert (sketch.count, sketch.least, sketch.most) == (len(values), min(values), max(values))
 
 
+@settings(deadline=None)
 @given(VALUES, VALUES)
 def test_merged_is_as_if_all_had_been_added_to_one(some: list[float], others: list[float]) -> None:
     merged, whole = Sketch.of((value, 1) for value in some), Sketch.of((value, 1) for value in some + others)
@@ -38,6 +40,7 @@ def test_merged_is_as_if_all_had_been_added_to_one(some: list[float], others: li
     )
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_what_is_written_is_read_again(values: list[float]) -> None:
     sketch = Sketch.of((value, 1) for value in values)

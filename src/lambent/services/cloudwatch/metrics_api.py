@@ -21,7 +21,7 @@ _MOST_DATA = 1_000  # metrics of one request
 _MOST_VALUES = 150  # of one metric in one request
 _MOST_DIMENSIONS = 30
 _LARGEST = 2.0**360
-_OLDEST, _NEWEST = 14 * 86_400, 2 * 3_600  # seconds before and behind now
+OLDEST, NEWEST = 14 * 86_400, 2 * 3_600  # seconds before and behind now
 _RECENT = 3 * 3_600
 
 Answer = Mapping[str, Any]
@@ -96,7 +96,7 @@ def _read(context: Context, namespace: str, one: Mapping[str, Any], now: float) 
     caller, at = context.caller, now
     if (timestamp := one.get("Timestamp")) is not None:
         at = timestamp.timestamp()
-        if not now - _OLDEST <= at <= now + _NEWEST:
+        if not now - OLDEST <= at <= now + NEWEST:
             raise errors.invalid(
                 "The value for parameter Timestamp must be at most two weeks in the past and two hours in the future."
             )

@@ -36,6 +36,19 @@ def compile(text: str) -> Callable[[str], bool]:
     return matches
 
 
+def columns(text: str) -> Callable[[str], dict[str, str | None]]:
+    """A function of a message: the word that each named column stands for, by `$name`; None where there is none."""
+    names = [None if part == "..." else _NAME.match(part) for part in _split(text.strip()[1:-1])]
+    gap = names.index(None) if None in names else len(names)
+    places = {f"${match[0]}": at if at < gap else at - len(names) for at, match in enumerate(names) if match}
+
+    def read(message: str) -> dict[str, str | None]:
+        words = _words(message)
+        return {name: words[at] if -len(words) <= at < len(words) else None for name, at in places.items()}
+
+    return read
+
+
 def _split(text: str) -> list[str]:
     """At the commas that are not in quotes."""
     parts, at = [], 0

@@ -27,3 +27,11 @@ def stream_exists() -> AwsError:
 
 def bad_token() -> AwsError:
     return invalid("The specified nextToken is invalid.")
+
+
+def limit(message: str) -> AwsError:
+    return AwsError("LimitExceededException", message)
+
+
+def missing(message: str) -> AwsError:
+    return AwsError("ResourceNotFoundException", message)

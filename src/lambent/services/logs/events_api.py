@@ -8,6 +8,7 @@ from typing import Any
 
 from lambent.services.logs import errors, patterns
 from lambent.services.logs.blocks import Block
+from lambent.services.logs.extraction import extracted
 from lambent.services.logs.intake import accept
 from lambent.services.logs.pages import demand, meant, own
 from lambent.services.logs.query import LAST, Range, Source
@@ -99,7 +100,12 @@ class Events:
         found = await asyncio.to_thread(lambda: [number for number, one in enumerate(messages, 1) if matches(one)])
         return {
             "matches": [
-                {"eventNumber": number, "eventMessage": messages[number - 1], "extractedValues": {}} for number in found
+                {
+                    "eventNumber": number,
+                    "eventMessage": messages[number - 1],
+                    "extractedValues": extracted(parameters["filterPattern"], messages[number - 1]),
+                }
+                for number in found
             ]
         }
 

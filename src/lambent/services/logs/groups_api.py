@@ -201,7 +201,7 @@ def _shown(view: GroupView) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "logGroupName": view.key.name,
         "creationTime": record.created,
-        "metricFilterCount": 0,
+        "metricFilterCount": len(record.metric_filters),
         "arn": f"{view.key.arn}:*",
         "logGroupArn": view.key.arn,
         "storedBytes": view.size,

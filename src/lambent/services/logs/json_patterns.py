@@ -58,6 +58,25 @@ def _leaf(reader: Reader) -> Test[Any]:
     return lambda value: any(compare(found) for found in _select(value, steps))
 
 
+def selector(text: str) -> Callable[[Any], Any]:
+    """A function of a JSON value: the first value that the selector `$.…` leads to, None when there is none."""
+    match = _SELECTOR.fullmatch(text)
+    if match is None:
+        raise invalid()
+    steps = [_step(one) for one in _STEP.finditer(match[1])]
+
+    def select(value: Any) -> Any:
+        found = _select(value, steps)
+        return found[0] if found else None
+
+    return select
+
+
+def selectors(text: str) -> list[str]:
+    """Those of a pattern, each once."""
+    return list(dict.fromkeys(match[0] for match in _SELECTOR.finditer(text)))
+
+
 def _step(match: re.Match[str]) -> Any:
     """A name (str), a place in an array (int) or any of them."""
     dotted, single, double, index, star = match.groups()

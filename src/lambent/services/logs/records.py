@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _ID_DIGITS = (20, 36)  # of an event id: its timestamp, its sequence
 
@@ -59,6 +59,8 @@ class GroupRecord:
     retention: int | None = None  # days; None: as long as there is room
     protected: bool = False  # from deletion
     tags: Mapping[str, str] = field(default_factory=dict)
+    subscriptions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # filters, by name
+    metric_filters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

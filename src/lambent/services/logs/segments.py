@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 import orjson
 
 from lambent.base.files import write_all
-from lambent.services.logs.blocks import Block, decode
+from lambent.services.logs.blocks import Block, Line, decode
 from lambent.services.logs.records import Event, Stream
 
 SUFFIX = ".log"
@@ -140,7 +141,8 @@ class Segment:
 
     def _note(self, block: Block, end: int) -> None:
         contents = self.contents
-        stamps = [line[0] for lines in block.lines.values() for line in lines]
+        spans = {name: _span(lines) for name, lines in block.lines.items() if lines}
+        stamps = [stamp for span in spans.values() for stamp in span]
         sequence = max((lines[-1][1] for lines in block.lines.values() if lines), default=0)
         stretch = self._stretch(contents.stretches, end - self.size)
         if stamps:
@@ -155,10 +157,8 @@ class Segment:
             contents.deleted[name] = cut
         for name, created in block.made.items():
             _know(contents.streams, name, Stream(created, asked_for=True))
-        for name, lines in block.lines.items():
-            times = [line[0] for line in lines]
-            if times:
-                _know(contents.streams, name, Stream(block.at, min(times), max(times), block.at))
+        for name, (first, last) in spans.items():
+            _know(contents.streams, name, Stream(block.at, first, last, block.at))
 
     def _stretch(self, stretches: list[Stretch], length: int) -> Stretch:
         """The one that the next `length` bytes belong to."""
@@ -179,6 +179,12 @@ class Segment:
         for end, block in decode(self.path.read_bytes()):
             again._note(block, end)
         return again.contents
+
+
+def _span(lines: Sequence[Line]) -> tuple[int, int]:
+    """The oldest and the newest timestamp."""
+    stamps = list(map(itemgetter(0), lines))
+    return min(stamps), max(stamps)
 
 
 def _know(streams: dict[str, Stream], name: str, stream: Stream) -> None:

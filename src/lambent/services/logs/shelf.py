@@ -5,23 +5,26 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lambent.services.logs.blocks import Block, Line
 from lambent.services.logs.groups import GONE, Group, directory_of
 from lambent.services.logs.records import GroupKey, GroupRecord
+from lambent.services.logs.taps import Taps
 
 _SEGMENT = 8 << 20  # bytes
 _SEGMENTS = 8  # that the bound holds at least
+_MOST_LINES = 1_000  # of one block
 _ROOM = 0.95  # of the bound: how far it is cut down to
 
 _log = logging.getLogger("lambent.logs")
 
 
 class Shelf:
-    def __init__(self, directory: Path, bound: int) -> None:
-        """`bound` is in bytes: what all segments together may take."""
+    def __init__(self, directory: Path, bound: int, taps: Taps | None = None) -> None:
+        """`bound` is in bytes: what all segments together may take. `taps` see what has been written."""
+        self._taps = taps or Taps()
         self._directory = directory
         self._bound = bound
         self._segment = max(1, min(_SEGMENT, bound // _SEGMENTS))
@@ -70,16 +73,19 @@ class Shelf:
         self._size += group.size - before
         if self._size > self._bound:
             self._make_room(block.at)
+        if block.lines:
+            self._taps.take(group.key, group.record, block)
 
     def write(self, batch: Mapping[GroupKey, Mapping[str, Sequence[Line]]], at: int) -> None:
         """What functions printed, by group and stream. Groups that are not there are made."""
         for key, lines in batch.items():
-            try:
-                group = self.groups.get(key) or self.make(key, GroupRecord(at))
-                self.append(group, Block(at, lines))
-            except OSError as error:
-                lost = sum(map(len, lines.values()))
-                _log.error("%d lines of %s are lost: %s", lost, key.name, error.strerror or error)
+            for part in _parts(lines):
+                try:
+                    group = self.groups.get(key) or self.make(key, GroupRecord(at))
+                    self.append(group, Block(at, part))
+                except OSError as error:
+                    lost = sum(map(len, part.values()))
+                    _log.error("%d lines of %s are lost: %s", lost, key.name, error.strerror or error)
 
     def expire(self, now: int) -> None:
         """Remove the segments of which every event is beyond its group's retention."""
@@ -112,3 +118,13 @@ class Shelf:
         before = group.size
         group.drop(count, now)
         self._size += group.size - before
+
+
+def _parts(lines: Mapping[str, Sequence[Line]]) -> Iterator[Mapping[str, Sequence[Line]]]:
+    """Of bounded size: while a block is encoded nothing else of the server runs, and who reads it reads all of it."""
+    if sum(map(len, lines.values())) <= _MOST_LINES:
+        yield lines
+        return
+    for stream, its in lines.items():
+        for start in range(0, len(its), _MOST_LINES):
+            yield {stream: its[start : start + _MOST_LINES]}

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from lambent.services.logs.blocks import Line
 from lambent.services.logs.query import Source
 from lambent.services.logs.records import Event, GroupKey
 from lambent.services.logs.shelf import Shelf
+from lambent.services.logs.taps import Taps
 
 FLUSH_SECONDS = 0.2
 _MOST_WAITING = 64 << 20  # characters that are not written yet; what comes on top is lost
@@ -30,13 +31,27 @@ _log = logging.getLogger("lambent.logs")
 T = TypeVar("T")
 
 
-class _Lines:
-    """The lines of one stream that wait."""
+class _Writer:
+    """Appends to one stream; with the lines of it that wait."""
 
-    __slots__ = ("lines",)
+    __slots__ = ("_key", "_store", "_time", "lines")
 
-    def __init__(self) -> None:
+    def __init__(self, store: LogStore, key: tuple[GroupKey, str]) -> None:
+        self._store = store
+        self._key = key
+        self._time = store.clock.time
         self.lines: list[Line] = []
+
+    def __call__(self, message: str) -> None:
+        if first := self._store.admit(self._key, self, 1, len(message)):
+            self.lines.append((int(self._time() * 1000), first, message))
+
+    def many(self, messages: Sequence[str]) -> None:
+        count = len(messages)
+        if first := self._store.admit(self._key, self, count, sum(map(len, messages))):
+            self.lines += zip(
+                repeat(int(self._time() * 1000), count), range(first, first + count), messages, strict=True
+            )
 
 
 class LogStore:
@@ -45,10 +60,12 @@ class LogStore:
     def __init__(self, directory: Path, clock: Clock, bound: int) -> None:
         """`bound` is in bytes."""
         self.clock = clock
-        self._shelf = Shelf(directory, bound)
+        self.taps = Taps()
+        self._shelf = Shelf(directory, bound, self.taps)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = ThreadPoolExecutor(1, "logs")
         self._sequence = 0
-        self._waiting: dict[tuple[GroupKey, str], _Lines] = {}
+        self._waiting: dict[tuple[GroupKey, str], _Writer] = {}
         self._characters = 0  # that wait, here or in the thread
         self._handed = 0  # of these, in the thread
         self._lost = 0
@@ -57,6 +74,7 @@ class LogStore:
 
     async def start(self) -> None:
         """OSError when the directory cannot be used."""
+        self._loop = asyncio.get_running_loop()
         found = await asyncio.wrap_future(self._thread.submit(self._shelf.open))
         self._sequence = max(found, int(self.clock.time() * 1e6))  # below 2**53: a number that every client can hold
         self._housekeeping = asyncio.get_running_loop().create_task(self._keep_house())
@@ -73,33 +91,27 @@ class LogStore:
         """Milliseconds since the epoch."""
         return int(self.clock.time() * 1000)
 
-    def writer(self, account: str, region: str, group: str, stream: str) -> Callable[[str], None]:
-        """A function that appends one event to `stream`. Costs no more than that when it is called."""
-        key = (GroupKey(account, region, group), stream)
-        mine = _Lines()
-        now = self.clock.time
+    def writer(self, account: str, region: str, group: str, stream: str) -> _Writer:
+        """Appends events to `stream`. Costs no more than that when it is called."""
+        return _Writer(self, (GroupKey(account, region, group), stream))
 
-        def write(message: str) -> None:
-            if not mine.lines and not self._expect(key, mine):
-                return
-            self._characters += len(message)
-            if self._characters > _MOST_WAITING:
-                self._characters -= len(message)
-                self._lost += 1
-                return
-            self._sequence += 1
-            mine.lines.append((int(now() * 1000), self._sequence, message))
+    def admit(self, key: tuple[GroupKey, str], writer: _Writer, count: int, characters: int) -> int:
+        """The first of `count` sequence numbers for lines that a writer is about to add; 0 when they are lost."""
+        if self._characters + characters > _MOST_WAITING:
+            self._lost += count
+            return 0
+        if not writer.lines:
+            self._expect(key, writer)
+        self._characters += characters
+        return self.number(count)
 
-        return write
-
-    def _expect(self, key: tuple[GroupKey, str], lines: _Lines) -> bool:
-        """Have `lines` written in a moment. False when its stream has other lines waiting already."""
-        if self._waiting.setdefault(key, lines) is not lines:
+    def _expect(self, key: tuple[GroupKey, str], writer: _Writer) -> None:
+        """Have the lines of `writer` written in a moment."""
+        if self._waiting.setdefault(key, writer) is not writer:
             self._hand_over()  # two writers of one stream
-            self._waiting[key] = lines
+            self._waiting[key] = writer
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._hand_over)
-        return True
 
     def _hand_over(self) -> None:
         """Give the thread what waits."""
@@ -133,6 +145,11 @@ class LogStore:
         """`work` in the thread that writes, behind all that was printed before."""
         self._hand_over()
         return await asyncio.wrap_future(self._thread.submit(work, self._shelf))
+
+    def on_loop(self, action: Callable[[], None]) -> None:
+        """Have `action` done on the event loop; for taps, which are called in the thread that writes."""
+        if self._loop is not None:
+            _later(self._loop, action)
 
     def number(self, count: int) -> int:
         """Take `count` sequence numbers; the first of them."""

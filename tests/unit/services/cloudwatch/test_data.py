@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambent.base.sketch import Sketch
@@ -114,6 +114,7 @@ async def test_queries_that_are_refused(metrics: MetricsLab, query: dict[str, An
         await metrics.data(stat("a", "a"), query)
 
 
+@settings(deadline=None)
 @given(st.text("ab+-*/^()[],1.5 <>=&|!'\"MAXSUM", max_size=60))
 def test_no_text_is_worse_than_refused(text: str) -> None:
     try:

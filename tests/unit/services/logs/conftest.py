@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lambent.services.logs import service
+from lambent.services.logs.data import Datum
 from lambent.services.logs.store import LogStore
 from lambent.testing import FakeClock
 from lambent.wire.errors import AwsError
@@ -27,10 +28,12 @@ class LogsLab:
         self.store = LogStore(self.directory, self.clock, bound)
         await self.store.start()
         self.operations = Operations()
-        service.register(self.store, self.operations)
+        self.published: list[Datum] = []
+        self.subscriptions = service.register(self.store, self.operations, self.published.extend)
         self.client = Client(self.operations, self.clock)
 
     async def stop(self) -> None:
+        await self.subscriptions.stop()
         await self.store.stop()
 
     @property
