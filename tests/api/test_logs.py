@@ -157,6 +157,24 @@ def test_a_function_with_a_log_group_of_its_own(server: Server) -> None:
     assert any("hello 2" in message for message in messages(logs, "/own/group"))
 
 
+def test_json_logs_are_filtered_by_their_levels(server: Server) -> None:
+    functions, logs = server.client(), server.client("logs")
+    code = "import logging\n\nlog = logging.getLogger()\n\ndef handler(event, context):\n"
+    code += "    print('printed')\n    log.info('quiet')\n    log.warning('loud')\n    return 1 / event\n"
+    levels = {"LogFormat": "JSON", "ApplicationLogLevel": "WARN", "SystemLogLevel": "WARN"}
+    create(functions, "logs-levels", code, LoggingConfig=levels)
+    invoke(functions, "logs-levels", 1)
+    printed, loud = messages(logs, "/aws/lambda/logs-levels")
+    assert printed == "printed\n"
+    event = json.loads(loud)
+    assert (event["level"], event["message"]) == ("WARNING", "loud")
+    functions.invoke(FunctionName="logs-levels", Payload=b"0")
+    kinds = [
+        json.loads(one).get("type") or json.loads(one)["level"] for one in messages(logs, "/aws/lambda/logs-levels")[3:]
+    ]
+    assert kinds == ["WARNING", "ERROR", "platform.runtimeDone", "platform.report"]
+
+
 def test_the_aws_cli(server: Server) -> None:
     group = "cli/group"
     aws(server, "create-log-group", "--log-group-name", group, "--tags", "a=b")

@@ -152,10 +152,13 @@ def test_metrics_of_ones_own(server: Server) -> None:
     queries = [{"Id": "e", "Expression": "SEARCH('x')"}]
     with pytest.raises(botocore.exceptions.ClientError, match="does not implement the function SEARCH"):
         metrics.get_metric_data(MetricDataQueries=queries, **hour())
-    with pytest.raises(botocore.exceptions.ClientError, match=r"Lambent does not implement cloudwatch\.PutMetricAlarm"):
-        metrics.put_metric_alarm(
-            AlarmName="a", ComparisonOperator="GreaterThanThreshold", EvaluationPeriods=1, MetricName="n"
-        )
+
+
+def test_alarms_are_the_embedded_services(server: Server) -> None:
+    metrics = server.client("cloudwatch")
+    alarm = {"AlarmName": "a", "MetricName": "n", "Namespace": "Mine", "Statistic": "Sum", "Period": 60}
+    metrics.put_metric_alarm(**alarm, ComparisonOperator="GreaterThanThreshold", EvaluationPeriods=1, Threshold=1.0)
+    assert [one["AlarmName"] for one in metrics.describe_alarms()["MetricAlarms"]] == ["a"]
 
 
 def test_the_aws_cli(server: Server) -> None:

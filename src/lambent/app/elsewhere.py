@@ -59,7 +59,13 @@ def start_neighbours(
         raise StartError(str(error)) from None
     embedded = Embedded(state.data, clock)
     closing.push_async_callback(embedded.stop)
+
+    def is_built(service: str, operation: str) -> bool:
+        return operations.find(service, operation) is not None
+
     permission = Permission(doorman, operations.gate) if doorman is not None else None
-    proxy = Neighbours(routes, embedded, Signer(settings.variable), accounts, clock, config.region, permission)
+    proxy = Neighbours(
+        routes, embedded, Signer(settings.variable), accounts, clock, config.region, permission, is_built
+    )
     gateway.host(proxy)
     return Elsewhere(routes, embedded, proxy, state.data)

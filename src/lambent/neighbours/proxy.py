@@ -16,7 +16,7 @@ from lambent.base.http import Exchange, Request, Response
 from lambent.base.http_client import Answer, Origin, Unreachable, send
 from lambent.neighbours import permission, recognition
 from lambent.neighbours.permission import Permission
-from lambent.neighbours.routes import EMBEDDED, NATIVE, NONE, Choice, Routes
+from lambent.neighbours.routes import EMBEDDED, NATIVE, NONE, SHARED, Choice, Routes
 from lambent.neighbours.signing import Signer
 from lambent.neighbours.transit import HOP, Transit
 from lambent.wire import models, refusals, serializer, sigv4
@@ -52,9 +52,14 @@ class Neighbours:
         clock: Clock,
         region: str,
         permission: Permission | None = None,
+        is_built: Callable[[str, str], bool] = lambda service, operation: True,
     ) -> None:
-        """`region` is that of requests whose signature names none; `permission` is asked for, where anybody asks."""
+        """`region` is that of requests whose signature names none; `permission` is asked for, where anybody asks.
+
+        `is_built` knows the operations of native services.
+        """
         self._permission = permission
+        self._is_built = is_built
         self._routes = routes
         self._embedded = embedded
         self._signer = signer
@@ -76,16 +81,25 @@ class Neighbours:
         service = recognition.service_of(request, name)
         if service is None:
             return False
-        if self._routes.of(service).mode != NATIVE:
+        if self._choice(service, request).mode != NATIVE:
             return True
-        if name is not None and all(self._routes.of(each).mode == NATIVE for each in models.candidates(name)):
+        meant = models.candidates(name) if name is not None else ()
+        if name is not None and all(each not in SHARED and self._routes.of(each).mode == NATIVE for each in meant):
             self._native.add(name)
         return False
+
+    def _choice(self, service: str, request: Request) -> Choice:
+        choice = self._routes.of(service)
+        if choice.mode == NATIVE and service in SHARED and self._routes.default.mode == EMBEDDED:
+            operation = recognition.operation_of(request)
+            if operation is not None and not self._is_built(service, operation):
+                return self._routes.default
+        return choice
 
     def admit(self, request: Request) -> Response | None:
         service = recognition.service_of(request, recognition.signing_name(request))
         assert service is not None  # it was claimed
-        choice = self._routes.of(service)
+        choice = self._choice(service, request)
         if choice.mode == NONE:
             return self._refuse(service, request, not_built(f"the service '{service}' (the setting services: none)"))
         self.asked.add(service)

@@ -13,6 +13,7 @@ _API_HOST = re.compile(r"[\w-]+\.execute-api\.")
 _API_PATHS = ("/_aws/execute-api/", "/restapis/")
 _USER_REQUEST = "/_user_request_"
 _API_SERVICE = "apigateway"
+_RPC_V2 = re.compile(r"/service/[\w.]+/operation/(\w+)")
 
 
 def scope(request: Request) -> sigv4.Scope | None:
@@ -54,3 +55,11 @@ def is_public(request: Request) -> bool:
 def service_of(request: Request, name: str | None) -> str | None:
     """botocore's name of the service; `name` is that of the credential scope. None where it cannot be told."""
     return _API_SERVICE if is_api_call(request) else router.service_of(request, name)
+
+
+def operation_of(request: Request) -> str | None:
+    """The operation, of the protocols that name it in the head; None for the others."""
+    if match := _RPC_V2.fullmatch(request.path):
+        return match[1]
+    target = request.headers.get("x-amz-target")
+    return target.rpartition(".")[2] if target is not None else None

@@ -11,6 +11,7 @@ from lambent.wire import models
 
 NATIVE, EMBEDDED, UPSTREAM, NONE = "native", "embedded", "upstream", "none"
 MOVABLE = frozenset({"s3"})  # of our own services, those that may be somewhere else: nothing of Lambda lies in them
+SHARED = frozenset({"cloudwatch"})  # native services whose operations that are not built the default answers
 _DEFAULT = "default"
 
 

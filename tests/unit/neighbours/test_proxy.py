@@ -79,7 +79,7 @@ class Stage:
         self.variables: dict[str, str] = {}
         self._servers: list[HttpServer] = []
 
-    async def open(self, chosen: dict[str, Choice]) -> None:
+    async def open(self, chosen: dict[str, Choice], native: tuple[str, ...] = ("lambda",)) -> None:
         upstream = HttpServer(self.upstream)
         await upstream.start("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{upstream.port}"
@@ -89,10 +89,16 @@ class Stage:
         }
         operations = Operations()
         gateway = Gateway(operations, SystemClock(), self.accounts)
-        routes = Routes(chosen, lambda: ("lambda",))
+        routes = Routes(chosen, lambda: native)
         routes.check()
         signer = Signer(lambda name: self.variables.get(name, ""))
-        gateway.host(Neighbours(routes, self.process, signer, self.accounts, SystemClock(), "us-east-1"))
+        built = ("cloudwatch", "ListMetrics")
+        gateway.host(
+            Neighbours(
+                *(routes, self.process, signer, self.accounts, SystemClock(), "us-east-1"),
+                is_built=lambda *asked: asked == built,
+            )
+        )
         server = HttpServer(gateway)
         await server.start("127.0.0.1", 0)
         self.port = server.port
@@ -287,3 +293,20 @@ async def test_native_services_are_left_to_the_gateway(stage):
     status, _headers, body = await stage.ask("GET", "/2015-03-31/functions/", service="lambda")
     assert (status, b"lambda.ListFunctions" in body) == (501, True)
     assert stage.upstream.asked == []
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "passed_on"),
+    [
+        ("/service/GraniteServiceVersion20100801/operation/PutMetricAlarm", {}, True),
+        ("/service/GraniteServiceVersion20100801/operation/ListMetrics", {}, False),
+        ("/", {"X_Amz_Target": "GraniteServiceVersion20100801.PutMetricAlarm"}, True),
+        ("/", {"X_Amz_Target": "GraniteServiceVersion20100801.ListMetrics"}, False),
+    ],
+)
+async def test_what_is_not_built_of_a_shared_service_is_the_defaults(
+    stage: Stage, target: str, headers: dict[str, str], passed_on: bool
+) -> None:
+    await stage.open({}, native=("lambda", "cloudwatch"))
+    await stage.ask("POST", target, b"", service="monitoring", **headers)
+    assert bool(stage.upstream.asked) is passed_on
