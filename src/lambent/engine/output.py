@@ -15,8 +15,8 @@ from lambent.engine.logs import LineAssembler
 _READ = 65_536  # bytes at once: what a pipe holds, and what others can wait for
 _ROUNDS = 64  # reads of one `drain`
 _BUSY = 0.005  # seconds between two reads that make a process one that prints much
-_PACE = 0.005  # seconds between its reads from then on, until nothing was there
-_HURRY = 0.001  # seconds, when the pipe was full: the process waits
+_PACE = (0.001, 0.005, 0.02)  # seconds between its reads from then on: least, at first, most
+_WANTED = 32_768  # bytes that a read should find: half a pipe, so that the process need not wait
 
 
 class Output:
@@ -31,6 +31,7 @@ class Output:
         self._closed = False
         self._last = float("-inf")  # when the loop has last seen something
         self._timer: asyncio.TimerHandle | None = None
+        self._pace = 0.0  # seconds between the last two reads
 
     def open(self) -> None:
         self._closed = False
@@ -72,12 +73,15 @@ class Output:
         now = asyncio.get_running_loop().time()
         if self._reading and size and now - self._last < _BUSY:
             self._unwatch()
-            self._again(size)
+            self._pace = _PACE[1]
+            self._timer = asyncio.get_running_loop().call_later(self._pace, self._due)
         self._last = now
 
     def _again(self, size: int) -> None:
-        """Read on in a moment, having just read `size` bytes."""
-        self._timer = asyncio.get_running_loop().call_later(_HURRY if size == _READ else _PACE, self._due)
+        """Read on in a moment, having just read `size` bytes; what was there says when."""
+        least, _first, most = _PACE
+        self._pace = min(most, max(least, self._pace * _WANTED / size))
+        self._timer = asyncio.get_running_loop().call_later(self._pace, self._due)
 
     def _due(self) -> None:
         self._timer = None

@@ -264,4 +264,4 @@ async def test_a_page_holds_a_megabyte_and_a_search_a_part_of_the_files(
 
 async def test_a_pattern_can_be_tried(logs: LogsLab) -> None:
     answer = await logs.call("TestMetricFilter", filterPattern="{ $.a = 1 }", logEventMessages=['{"a": 2}', '{"a": 1}'])
-    assert answer == {"matches": [{"eventNumber": 2, "eventMessage": '{"a": 1}', "extractedValues": {}}]}
+    assert answer == {"matches": [{"eventNumber": 2, "eventMessage": '{"a": 1}', "extractedValues": {"$.a": "1"}}]}
