@@ -58,6 +58,8 @@ class Config:
     logs_size: int = 1024  # MiB that what functions print may take on disk, all log groups together
     metrics_size: int = 256  # MiB that metrics may take on disk
     region: str = "us-east-1"  # of requests that name none
+    registry_auth: str = "none"  # where the logins for other registries are: `_registry_auth`
+    insecure_registries: tuple[str, ...] = ()  # hosts, with their ports, that speak plain HTTP
     root_key: str = "file"  # where the key above all other keys comes from: see `root_key`
     organizations: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the accounts of each organisation
     file_systems: Mapping[str, Path] = field(default_factory=dict)  # directories by the ARNs of access points
@@ -125,6 +127,20 @@ def _root_key_source(value: object) -> str:
     if isinstance(value, str) and re.fullmatch(r"file|env:\w+|command:.*\S.*", value):
         return value
     raise ValueError("file, env:NAME or command:…")
+
+
+def _registry_auth(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(r"none|env:\w+|file:\S.*", value):
+        return value
+    raise ValueError("none, file:PATH or env:NAME")
+
+
+def _hosts(value: object) -> tuple[str, ...]:
+    """From a list of the file, or from text."""
+    listed = value.split() if isinstance(value, str) else value
+    if isinstance(listed, list) and all(isinstance(host, str) and re.fullmatch(r"[^\s/@]+", host) for host in listed):
+        return tuple(listed)
+    raise ValueError("hosts with their ports, such as registry.example:5000")
 
 
 def _organizations(value: object) -> dict[str, frozenset[str]]:
@@ -233,6 +249,8 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "logs_size": _whole(1, 1 << 30),
     "metrics_size": _whole(1, 1 << 30),
     "region": _region,
+    "registry_auth": _registry_auth,
+    "insecure_registries": _hosts,
     "root_key": _root_key_source,
     "organizations": _organizations,
     "file_systems": _file_systems,

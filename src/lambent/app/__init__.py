@@ -32,6 +32,7 @@ from lambent.control.execution_roles import ExecutionRoles
 from lambent.control.file_systems import FileSystems
 from lambent.control.functions import Functions
 from lambent.control.guards import Guards
+from lambent.control.image_reference import own_hosts
 from lambent.control.images import Images
 from lambent.control.layers import Layers
 from lambent.control.links import PREFIX
@@ -74,6 +75,7 @@ class App:
         self.operations = Operations()
         self._closing = AsyncExitStack()  # what has been started, to be stopped in reverse
         self._driver: Driver
+        self._port = config.port  # that it listens on
 
     @property
     def isolation(self) -> str:
@@ -173,7 +175,8 @@ class App:
         layers = Layers(stores.layers, *means, store.code_size, config.organizations)
         attachments = Attachments(layers, stores.layers, orphans, state.trees)
         signing = CodeSigning(db, store, clock)
-        images = Images(Client(operations, clock), state.registry_blobs)
+        own = own_hosts(lambda: self._port)
+        images = Images(Client(operations, clock), state.registry_blobs, state.remotes, own)
         shares = FileSystems(config.file_systems, engine.driver.no_file_systems)
         functions = Functions(
             store, aliases, stores.concurrency, attachments, signing, variables, images, shares, roles, *means
@@ -221,6 +224,7 @@ class App:
             raise StartError(
                 f"cannot listen on {config.host}:{config.port}: {reason}. Choose another port with --port"
             ) from error
+        self._port = server.port
         if config.host == "127.0.0.1":  # some clients resolve localhost to ::1 first
             with contextlib.suppress(OSError):
                 await server.start("::1", server.port)

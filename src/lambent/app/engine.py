@@ -121,7 +121,8 @@ async def start_engine(
         invoker.retire(key, stores.functions.versions(key).values())
 
     stores.functions.on_change(changed)
-    images = ImageLayers(state.registry_blobs, state.trees)
+    images = ImageLayers(state.registry_blobs, state.trees, state.remotes)
+    closing.push_async_callback(images.stop)
     snapshots = Snapshots(invoker)
     closing.push_async_callback(snapshots.stop)
     preparer = Preparer(stores.functions, state.blobs, state.trees, images, runtimes, driver, snapshots)

@@ -1,4 +1,4 @@
-"""What outlives the server: the data directory, its lock, the database, blobs, unpacked trees, keys."""
+"""What everything else stands on: the data directory with all that outlives the server, and other registries."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,11 @@ from lambent.base.db import SqliteDatabase, migrate
 from lambent.base.files import write_durably
 from lambent.base.jobs import Jobs
 from lambent.base.lockfile import DirectoryLock
+from lambent.base.registry_credentials import CredentialError, Credentials
+from lambent.base.registry_credentials import from_file as logins_from
+from lambent.base.remote_registry import RemoteRegistries
 from lambent.base.trees import Trees
-from lambent.config import Config, root_key
+from lambent.config import Config, root_key, variable
 from lambent.control import alias_store, concurrency_store, layer_store, plaintext
 from lambent.control import resources as resources_module
 from lambent.control import store as store_module
@@ -41,7 +45,7 @@ MIGRATIONS = (*(step for module in _STORES for step in module.MIGRATIONS), *ECR_
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The data directory, opened: one server holds it at a time."""
+    """The data directory, opened (one server holds it at a time), and the way to other registries."""
 
     data: Path
     db: SqliteDatabase
@@ -49,6 +53,7 @@ class State:
     registry_blobs: LocalBlobs
     trees: Trees
     jobs: Jobs
+    remotes: RemoteRegistries
     root_key: bytes  # everything secret in the directory lies under it
     signing_key: bytes  # behind the links to function code
 
@@ -67,6 +72,8 @@ async def open_state(config: Config, clock: Clock, closing: AsyncExitStack) -> S
     await migrate(db, MIGRATIONS)
     trees = await asyncio.to_thread(Trees, data / "trees")
     closing.push_async_callback(trees.close)
+    remotes = RemoteRegistries(Credentials(logins(config.registry_auth)), config.insecure_registries)
+    closing.push_async_callback(remotes.stop)
     return State(
         data,
         db,
@@ -74,6 +81,7 @@ async def open_state(config: Config, clock: Clock, closing: AsyncExitStack) -> S
         LocalBlobs(data / "registry"),
         trees,
         Jobs(db, clock),
+        remotes,
         await asyncio.to_thread(root_key_of, config),
         await asyncio.to_thread(_signing_key, data / "presign.key"),
     )
@@ -99,3 +107,19 @@ def _signing_key(path: Path) -> bytes:
     if not path.exists():
         write_durably(path, secrets.token_bytes(32))
     return path.read_bytes()
+
+
+def logins(source: str) -> Callable[[], str]:
+    """What reads the logins for other registries, each time anew. StartError when they cannot be read now."""
+    kind, _, rest = source.partition(":")
+    if kind == "none":
+        return lambda: ""
+    if kind == "env":
+        return lambda: variable(rest)
+    path = Path(rest).expanduser()
+    if path.exists():
+        try:
+            logins_from(path)
+        except CredentialError as error:
+            raise StartError(str(error)) from None
+    return lambda: logins_from(path)

@@ -36,6 +36,8 @@ _HELP = {
     "metrics_size": "MiB on disk for metrics",
     "region": "region of requests that name none",
     "root_key": "where the key comes from that all others lie under: file, env:NAME or command:…",
+    "registry_auth": "where the logins for other container registries are: none, file:PATH or env:NAME",
+    "insecure_registries": "container registries that speak plain HTTP: HOST:PORT …",
     "file_systems": "directories for the ARNs of access points: ARN=DIRECTORY …",
     "services": "where other AWS services are: SERVICE=native, embedded, none or a URL …",
     "organizations": "accounts of organisations, as o-a1b2c3d4e5=111111111111,222222222222",

@@ -92,6 +92,7 @@ class ImageLayer:
 
     content: str  # hexadecimal sha256 of the tar: the digest of the tree that it becomes
     blob: str  # hexadecimal sha256 of the tar as the registry keeps it
+    size: int = 0  # bytes of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,8 @@ class Image:
     directory: str
     environment: Mapping[str, str]
     overrides: Mapping[str, Any] = field(default_factory=dict)  # ImageConfig: EntryPoint, Command, WorkingDirectory
+    host: str = ""  # of the registry that it comes from; "": Lambent's own
+    repository: str = ""  # in that registry
 
     @property
     def digests(self) -> frozenset[str]:

@@ -9,6 +9,7 @@ from lambent.base.archives import ArchiveError
 from lambent.base.blobs import BlobDamaged, BlobMissing, Blobs
 from lambent.base.image_layers import LayerError
 from lambent.base.jobs import Job
+from lambent.base.remote_registry import Damaged, Denied, NotThere, RegistryError
 from lambent.base.trees import Trees
 from lambent.control.records import Function
 from lambent.control.store import FunctionStore, Preparation
@@ -83,8 +84,14 @@ class Preparer:
             return ("InvalidZipFileException", str(error)) if function.image is None else ("ImageDeleted", str(error))
         except (ArchiveError, BlobDamaged) as error:
             return "InvalidZipFileException", str(error)
-        except LayerError as error:
+        except (LayerError, Damaged) as error:
             return "InvalidImage", f"The image cannot be used: {error}"
+        except Denied as error:
+            return "ImageAccessDenied", f"Lambda does not have permission to access the image: {error}"
+        except NotThere as error:
+            return "ImageDeleted", f"The image is not in its registry any more: {error}"
+        except RegistryError as error:
+            return "InternalError", f"The image could not be fetched: {error}"
         return None
 
     async def _fail(self, task: Preparation, job: Job, code: str, reason: str) -> None:

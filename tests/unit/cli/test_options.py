@@ -37,6 +37,8 @@ def test_every_setting_is_an_option(monkeypatch):
         "logs_size": "64",
         "metrics_size": "32",
         "region": "eu-west-1",
+        "registry_auth": "env:LOGINS",
+        "insecure_registries": "registry.example:5000",
         "root_key": "env:SOMETHING",
         "snap_start_spares": "5",
         "organizations": "o-a1b2c3d4e5=111111111111",
@@ -46,6 +48,8 @@ def test_every_setting_is_an_option(monkeypatch):
     assert set(given) == set(config.SETTINGS)
     arguments = [text for name, value in given.items() for text in ("--" + name.replace("_", "-"), value)]
     settings = settings_of(parse(*arguments))
+    assert settings.insecure_registries == ("registry.example:5000",)
+    del given["insecure_registries"]
     del given["organizations"], given["file_systems"], given["services"], given["network_allowed"]
     assert settings.network_allowed == (("10.0.0.5/32", 5432),)
     assert settings.services == {"sqs": {"mode": "none"}}

@@ -12,6 +12,7 @@ from lambent.base import jobs as jobs_module
 from lambent.base.blobs import Blobs, LocalBlobs
 from lambent.base.db import SqliteDatabase, migrate
 from lambent.base.jobs import Job, Jobs
+from lambent.base.remote_registry import NotThere
 from lambent.base.trees import Trees
 from lambent.control import alias_store, concurrency_store, layer_store, plaintext
 from lambent.control import resources as resources_module
@@ -25,6 +26,7 @@ from lambent.control.concurrency_store import PROVISION, ConcurrencyStore
 from lambent.control.execution_roles import ExecutionRoles, Values
 from lambent.control.file_systems import FileSystems
 from lambent.control.functions import Functions
+from lambent.control.image_reference import own_hosts
 from lambent.control.images import Images
 from lambent.control.layer_store import LayerStore
 from lambent.control.layers import Layers
@@ -56,6 +58,23 @@ def make_zip(content: str = "def handler(event, context):\n    return event\n", 
     return buffer.getvalue()
 
 
+class Remotes:
+    """Other registries: what each reference there gives, an exception or a manifest; and blobs by their digests."""
+
+    def __init__(self):
+        self.manifests = {}  # (host, repository, tag or digest) → (digest, media type, text) or an exception
+        self.blobs = {}
+
+    async def manifest(self, remote, reference, accepted):
+        found = self.manifests.get((remote.host, remote.repository, reference), NotThere("none"))
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def blob(self, remote, digest, limit):
+        return self.blobs[digest]
+
+
 class Lab:
     """Open it with `await Lab.open(path)`. Jobs wait until `finish` or until `hold` is off."""
 
@@ -83,7 +102,8 @@ class Lab:
         self.store.on_remove(self.concurrency.let_go)
         self.aliases.on_move(self.concurrency.alias_moved)
         signing = CodeSigning(self.db, self.store, self.clock)
-        images = Images(Client(self.operations, self.clock), self.blobs)
+        self.remotes = Remotes()
+        images = Images(Client(self.operations, self.clock), self.blobs, self.remotes, own_hosts(lambda: 4566))
         shares = FileSystems((ACCESS_POINT,))
         kept = (self.store, self.aliases, self.concurrency)
         self.roles: dict[str, bool] = {}  # those that IAM knows, and whether they trust Lambda

@@ -2,20 +2,22 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
-from lambent.control.images import Reference
+from lambent.base.remote_registry import Damaged, Denied, RegistryError
+from lambent.control.image_reference import Reference, own_hosts
 from lambent.control.records import Image, ImageLayer
 from lambent.wire.errors import AwsError
-from lambent.wire.operations import Caller
+from lambent.wire.operations import Caller, Context
 
 from .lab import ACCOUNT, ROLE, make_zip
 
 MANIFEST, INDEX = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"
 CONFIG, LAYER = "application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar+gzip"
 URI = "127.0.0.1:4566/app:v1"
-CALLER = Caller(ACCOUNT, "us-east-1")
+CONTEXT = Context(Caller(ACCOUNT, "us-east-1"), "request-id", "http://127.0.0.1:4566")
 
 
 def sha(data):
@@ -105,7 +107,7 @@ async def test_a_tag_becomes_a_digest(lab, registry):
         digest,
         resolved,
         digest,
-        (ImageLayer(sha(b"content of layer")[7:], sha(b"layer")[7:]),),
+        (ImageLayer(sha(b"content of layer")[7:], sha(b"layer")[7:], 5),),
         ("/run",),
         ("a", "b"),
         "/app",
@@ -183,7 +185,7 @@ async def test_images_that_are_not_there(lab, registry):
 )
 async def test_images_that_cannot_run(lab, registry, wrong):
     await registry.push(**wrong)
-    assert (await refusal(create(lab))).endswith(f"for the source image {URI} is not supported.")
+    assert f"for the source image {URI} is not supported. " in await refusal(create(lab))
 
 
 @pytest.mark.parametrize(
@@ -234,15 +236,107 @@ async def test_the_package_type_never_changes(lab, registry):
     ],
 )
 def test_uris(uri, region, name, tag, digest):
-    found = Reference.parse(uri, CALLER)
+    found = Reference.parse(uri, CONTEXT, own_hosts(lambda: 4566))
+    assert found.host == ""
     assert (found.caller.region, found.repository, found.tag, found.digest) == (region, name, tag, digest)
     assert found.pinned("sha256:x") == f"{uri.partition('/')[0]}/{name}@sha256:x"
 
 
 @pytest.mark.parametrize(
-    "uri", ["public.ecr.aws/lambda/python:3.12", "222222222222.dkr.ecr.us-east-1.amazonaws.com/app:v1"]
+    ("uri", "host"),
+    [
+        ("public.ecr.aws/lambda/python:3.12", "public.ecr.aws"),
+        ("docker.io/python:3.12", "docker.io"),
+        ("127.0.0.1:5000/app:v1", "127.0.0.1:5000"),
+        ("registry.example:4566/app:v1", "registry.example:4566"),
+    ],
 )
-def test_other_registries_are_named(uri):
+def test_other_registries(uri, host):
+    assert Reference.parse(uri, CONTEXT, own_hosts(lambda: 4566)).host == host
+
+
+def test_the_host_that_the_client_speaks_to_is_this_server():
+    context = replace(CONTEXT, endpoint="http://lambent.example:8080")
+    assert Reference.parse("lambent.example:8080/app:v1", context, own_hosts(lambda: 4566)).host == ""
+
+
+def test_another_account_s_registry():
     with pytest.raises(AwsError) as caught:
-        Reference.parse(uri, CALLER)
+        Reference.parse("222222222222.dkr.ecr.us-east-1.amazonaws.com/app:v1", CONTEXT, own_hosts(lambda: 4566))
     assert caught.value.status == 501
+
+
+# Other registries
+
+FAR = "registry.example/team/app:v1"
+
+
+def far(lab, registry, digest, tag="v1"):
+    """What is in our registry is in the other one, and only there."""
+    media_type, text = registry.images.pop(digest)
+    place = ("registry.example", "team/app")
+    lab.remotes.manifests[*place, tag] = lab.remotes.manifests[*place, digest] = (digest, media_type, text.encode())
+    return json.loads(text)
+
+
+async def test_an_image_of_another_registry(lab, registry):
+    digest = await registry.push("v1")
+    config = far(lab, registry, digest)["config"]["digest"]
+    lab.remotes.blobs[config] = await lab.blobs.get(config[7:])
+    await create(lab, FAR)
+    got = await lab.call("GetFunction", FunctionName="f")
+    assert got["Code"]["ResolvedImageUri"] == f"registry.example/team/app@{digest}"
+    image = (await stored(lab)).image
+    assert (image.host, image.repository, image.digest) == ("registry.example", "team/app", digest)
+    assert image.entrypoint == ("/run",)
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "message"),
+    [
+        (None, "InvalidParameterValueException", f"Source image {FAR} does not exist. Provide a valid source image."),
+        (Denied("no login"), "AccessDeniedException", "no login"),
+        (Damaged("it lies"), "InvalidParameterValueException", "it lies"),
+        (RegistryError("x cannot be reached"), "InvalidParameterValueException", "cannot be reached"),
+    ],
+)
+async def test_what_another_registry_refuses(lab, registry, problem, code, message):
+    if problem is not None:
+        lab.remotes.manifests["registry.example", "team/app", "v1"] = problem
+    with pytest.raises(AwsError) as caught:
+        await create(lab, FAR)
+    assert caught.value.code == code
+    assert message in caught.value.message
+    assert "f" not in [function.key.name for function in lab.store._memory.functions()]
+
+
+# Indexes
+
+
+async def test_an_index_in_an_index(lab, registry):
+    """Buildkit's attestations say unknown/unknown; entries that name no platform are looked into."""
+    wanted = await registry.push(None)
+    below = registry.index(None, amd64=wanted, unknown=await registry.push(None, layer=b"attestation"))
+    body = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [{"mediaType": INDEX, "digest": below, "size": 1}]}
+    registry._keep(INDEX, body, "v1")
+    await create(lab)
+    assert (await stored(lab)).image.manifest == wanted
+
+
+async def test_an_index_without_the_architecture(lab, registry):
+    registry.index("v1", arm64=await registry.push(None, architecture="arm64"))
+    assert (await refusal(create(lab))).endswith("Nothing in it is for linux/amd64.")
+
+
+async def test_an_index_that_holds_itself(lab, registry):
+    registry.images["v1"] = registry.images[sha(b"loop")] = (
+        INDEX,
+        json.dumps({"manifests": [{"digest": sha(b"loop")}]}),
+    )
+    assert "Nothing in it" in await refusal(create(lab))
+
+
+@pytest.mark.parametrize("config", [{"Entrypoint": "text"}, {"Env": 5}])
+async def test_odd_configs(lab, registry, config):
+    await registry.push(**config)
+    await create(lab)

@@ -327,8 +327,13 @@ async def test_layers_are_refused_in_the_words_of_aws(lab):
     [
         ({"PublishTo": "LATEST_PUBLISHED"}, "PublishTo"),
         (
-            {"PackageType": "Image", "Code": {"ImageUri": "r/i:t"}, "Runtime": None, "Handler": None},
-            "other registries",
+            {
+                "PackageType": "Image",
+                "Code": {"ImageUri": "222222222222.dkr.ecr.us-east-1.amazonaws.com/i:t"},
+                "Runtime": None,
+                "Handler": None,
+            },
+            "another account's registry",
         ),
         ({"DurableConfig": {"ExecutionTimeout": 10}}, "DurableConfig"),
         ({"Runtime": "custom"}, "Runtime=custom"),
