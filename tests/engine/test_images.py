@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import urllib.parse
 from collections.abc import Iterator
@@ -275,3 +276,76 @@ def test_the_fences_are_those_of_every_function(caged: Any, isolation: Isolation
 
 def test_it_sees_its_own_processes_only(caged: Any) -> None:
     assert len(caged("processes")) <= 3
+
+
+ENTRYPOINT_SCRIPT = """#!/bin/sh
+# As in AWS's base images.
+if [ $# -ne 1 ]; then echo "entrypoint requires the handler name to be the first argument" 1>&2; exit 142; fi
+export _HANDLER="$1"
+RUNTIME_ENTRYPOINT=/var/runtime/bootstrap
+if [ -z "${AWS_LAMBDA_RUNTIME_API}" ]; then
+  exec /usr/local/bin/aws-lambda-rie $RUNTIME_ENTRYPOINT
+else
+  exec $RUNTIME_ENTRYPOINT
+fi
+"""
+BOOTSTRAP = "#!/bin/sh\ncd $LAMBDA_TASK_ROOT && exec /usr/bin/python -m awslambdaric $_HANDLER\n"
+
+
+def test_an_image_as_those_of_aws_are(registry: Registry, lambda_client: Any, name: str, base: bytes) -> None:
+    """An entry point that chooses between AWS's platform and the emulator beside it, which is not needed here."""
+    contents = {
+        "lambda-entrypoint.sh": ENTRYPOINT_SCRIPT,
+        "var/runtime/bootstrap": BOOTSTRAP,
+        "usr/local/bin/aws-lambda-rie": "#!/bin/sh\nexit 9\n",
+        "var/task/app.py": "import os\nhandler = lambda event, context: [os.environ['_HANDLER'], os.getcwd()]",
+    }
+    settings = {
+        "Entrypoint": ["/lambda-entrypoint.sh"],
+        "Cmd": ["app.handler"],
+        "WorkingDir": "/var/task",
+        "Env": ["LAMBDA_TASK_ROOT=/var/task", "PYTHONPATH=/function", "PATH=/usr/bin:/bin"],
+    }
+    registry.push("functions", "aws-like", [base, imagery.files(contents)], **settings)
+    make(lambda_client, name, registry.uri("functions", "aws-like"))
+    assert invoke(lambda_client, name)[0] == ["app.handler", "/var/task"]
+
+
+def test_a_kill_while_a_layer_is_pushed_leaves_nothing(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data")
+    host = urllib.parse.urlsplit(server.endpoint).netloc
+    server.client("ecr").create_repository(repositoryName="half")
+    connection = http.client.HTTPConnection(host, timeout=30)
+    connection.request("POST", "/v2/half/blobs/uploads/")
+    place = connection.getresponse()
+    place.read()
+    connection.request("PATCH", place.headers["Location"], b"x" * (4 << 20))
+    assert connection.getresponse().status == 202
+    assert list((tmp_path / "data/registry").iterdir())
+    server.kill()
+    connection.close()
+    server = Server(tmp_path / "data")
+    assert list((tmp_path / "data/registry").iterdir()) == []
+    assert server.client("ecr").list_images(repositoryName="half")["imageIds"] == []
+    server.stop()
+
+
+def test_a_kill_while_a_function_and_its_image_are_deleted_is_made_up_for(base: bytes, tmp_path: Path) -> None:
+    server = Server(tmp_path / "data")
+    registry, client = Registry(server, tmp_path / "images"), server.client()
+    registry.client.create_repository(repositoryName="killed")
+    code = imagery.files({"function/app.py": "handler = lambda event, context: 'whole'"})
+    registry.push("killed", "v1", [base, code], **SETTINGS)
+    make(client, "f", registry.uri("killed", "v1"))
+    client.delete_function(FunctionName="f")
+    registry.client.delete_repository(repositoryName="killed", force=True)
+    server.kill()  # what is on the disk goes behind the answers
+    server = Server(tmp_path / "data")
+    assert server.client().list_functions()["Functions"] == []
+
+    def left() -> list[Path]:
+        kept = [*(tmp_path / "data/trees").iterdir(), *(tmp_path / "data/registry").iterdir()]
+        return [path for path in kept if len(path.name) == 64 or path.name.startswith(".new-")]
+
+    assert eventually(lambda: not left()), left()
+    server.stop()

@@ -39,7 +39,7 @@ class Images:
         """What `uri` means now for a function of `architecture`.
 
         Raises InvalidParameterValueException when it is nothing that can run, AccessDeniedException when its registry
-        wants a login.
+        wants a login, or the caller may not use ECR's BatchGetImage and GetDownloadUrlForLayer on it.
         """
         reference = Reference.parse(uri, context, self._is_own)
         try:
@@ -52,6 +52,11 @@ class Images:
         except Denied as error:
             message = f"Lambda does not have permission to access the image {uri}. {error}"
             raise AwsError("AccessDeniedException", message, status=403) from None
+        except AwsError as error:
+            if error.code != "AccessDeniedException":
+                raise
+            message = "Lambda does not have permission to access the ECR image. Check the ECR permissions."
+            raise AwsError("AccessDeniedException", f"{message} {error.message}", status=403) from None
         except RegistryError as error:
             raise _invalid(f"Source image {uri} cannot be read: {error}.") from None
 
@@ -130,8 +135,16 @@ class Images:
         if reference.host:
             remote = Remote(reference.host, reference.repository)
             return image_manifests.document(await self._remotes.blob(remote, digest, _CONFIG_LIMIT))
+        layer = {"repositoryName": reference.repository, "layerDigest": digest}
         try:
+            await self._client.call(
+                "ecr", "GetDownloadUrlForLayer", layer, reference.caller
+            )  # whoever may may have all
             return image_manifests.document(await self._blobs.get(digest.removeprefix("sha256:")))
+        except AwsError as error:
+            if error.code == "LayersNotFoundException":
+                raise Unsupported("Its config is not in the registry.") from None
+            raise
         except (BlobMissing, BlobDamaged):
             raise Unsupported("Its config is not in the registry.") from None
 

@@ -31,8 +31,19 @@ class Registry:
         self.lab = lab
         self.images = {}  # tag or digest → (media type, text)
         lab.operations.register("ecr", "BatchGetImage", self.batch_get_image)
+        lab.operations.register("ecr", "GetDownloadUrlForLayer", self.get_download_url_for_layer)
+        self.refused = ()  # operations
+
+    async def get_download_url_for_layer(self, context, parameters):
+        self._check("GetDownloadUrlForLayer")
+        return {}
+
+    def _check(self, operation):
+        if operation in self.refused:
+            raise AwsError("AccessDeniedException", f"not authorized to perform: ecr:{operation}")
 
     async def batch_get_image(self, context, parameters):
+        self._check("BatchGetImage")
         if parameters["repositoryName"] != "app":
             raise AwsError("RepositoryNotFoundException", "no")
         (wanted,) = parameters["imageIds"]
@@ -264,6 +275,16 @@ def test_another_account_s_registry():
     with pytest.raises(AwsError) as caught:
         Reference.parse("222222222222.dkr.ecr.us-east-1.amazonaws.com/app:v1", CONTEXT, own_hosts(lambda: 4566))
     assert caught.value.status == 501
+
+
+@pytest.mark.parametrize("operation", ["BatchGetImage", "GetDownloadUrlForLayer"])
+async def test_who_may_not_pull_an_image_makes_no_function_of_it(lab, registry, operation):
+    await registry.push()
+    registry.refused = (operation,)
+    with pytest.raises(AwsError, match="Check the ECR permissions") as caught:
+        await create(lab)
+    assert (caught.value.code, caught.value.status) == ("AccessDeniedException", 403)
+    assert f"ecr:{operation}" in caught.value.message
 
 
 # Other registries

@@ -1,7 +1,10 @@
 """ECR's operations: repositories, images, layers."""
 
 import json
+import re
+from pathlib import Path
 
+import botocore.session
 import pytest
 
 from lambent.wire.errors import AwsError
@@ -263,3 +266,13 @@ async def test_uploads_that_nobody_goes_on_with_are_given_up(lab):
         lab.call("CompleteLayerUpload", repositoryName="app", uploadId=upload, layerDigests=[digest_of(b"")])
     )
     assert error.code == "UploadNotFoundException"
+
+
+def test_the_documentation_names_every_operation(lab):
+    text = (Path(__file__).parents[4] / "docs/registry.md").read_text(encoding="utf-8")
+    built, missing = text.partition("## Operations")[2].partition("These answer HTTP 501")[::2]
+    names = re.compile(r"\b[A-Z][a-z]+[A-Z]\w+")
+    assert sorted(names.findall(built)) == lab.operations.names("ecr")
+    every = botocore.session.Session().get_service_model("ecr").operation_names
+    missing = missing.partition("\n## ")[0]
+    assert sorted(names.findall(missing)) == sorted(set(every) - set(lab.operations.names("ecr")))
