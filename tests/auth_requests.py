@@ -46,6 +46,7 @@ VALUES: Mapping[tuple[str, str], Any] = {  # (service, member), or ("", member) 
     ("ecr", "layerDigests"): ["sha256:" + "0" * 64],
     ("ecr", "lifecyclePolicyText"): "x" * 120,
     ("ecr", "repositoryName"): "repository",
+    ("ecr", "uploadId"): "1234abcd-12ab-34cd-56ef-1234567890ab",
     ("ecr", "resourceArn"): f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/repository",
     ("kms", "AliasName"): "alias/name",
     ("lambda", "Action"): "lambda:InvokeFunction",
@@ -124,7 +125,10 @@ class Wire:
                 region_name=REGION,
                 endpoint_url=self.endpoint,
                 config=Config(
-                    signature_version=UNSIGNED, parameter_validation=False, retries={"total_max_attempts": 1}
+                    signature_version=UNSIGNED,
+                    inject_host_prefix=False,
+                    parameter_validation=False,
+                    retries={"total_max_attempts": 1},
                 ),
             )
         caught: list[Any] = []

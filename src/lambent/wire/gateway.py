@@ -267,6 +267,9 @@ class Gateway:
             try:
                 caller, _proof = await self._doorman.prove(request, request.body)
                 await self._operations.gate.authorize(caller, _ADMINISTRATION)
+                asked = urllib.parse.parse_qs(request.query).get("account", [caller.account])
+                if asked != [caller.account]:
+                    raise AwsError("AccessDeniedException", "An administrator sees their own account.", status=403)
             except AwsError as error:
                 return serializer.serialize_error(None, error, self._clock.uuid())
         for prefix, handler in self._own:
