@@ -43,14 +43,26 @@ def private_memory(server: int) -> float:
     return statistics.median(found)
 
 
-def starts_namespace(pid: int) -> bool:
-    """Whether it is process 1 of a namespace of its own."""
+def processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def namespace(pid: int) -> str | None:
+    """Of its processes; None when it has ended."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return None
+
+
+def starts_namespace(pid: int, depth: int = 1) -> bool:
+    """Whether it is process 1 of a namespace of its own, at least `depth` below ours."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
     numbers = status.split("NSpid:")[1].splitlines()[0].split()
-    return len(numbers) > 1 and numbers[-1] == "1"
+    return len(numbers) > depth and numbers[-1] == "1"
 
 
 def private(pid: int) -> int:

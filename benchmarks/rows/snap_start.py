@@ -1,4 +1,5 @@
-"""A function that imports numpy, pandas and boto3: its first invoke with SnapStart, and without it for comparison."""
+"""A function that imports numpy, pandas and boto3: its first invoke with SnapStart, and without it for comparison;
+many at once, and the memory that each environment holds for itself."""
 
 from __future__ import annotations
 
@@ -7,19 +8,24 @@ import base64
 import io
 import json
 import shutil
+import statistics
 import subprocess
 import sys
 import time
 import zipfile
 from pathlib import Path
 
+import contenders
 import wire
 from contenders import ROOT
 from stand import Stand
 from table import put
 
+from rows import idle
+
 CONTENDERS = ("lambent",)
 ROUNDS = 8
+CROWD = 50
 RUNTIMES = ("python3.12", "python3.13")  # SnapStart takes Python 3.12 or newer
 PACKAGES = ("numpy", "pandas", "boto3")
 CODE = (
@@ -48,6 +54,27 @@ async def measure(stand: Stand) -> None:
         initialised.append(await first_invoke(connection, "heavy"))
     put(stand.figures, "with numpy, pandas, boto3: first invoke, SnapStart", restored)
     put(stand.figures, "with numpy, pandas, boto3: first invoke, no SnapStart", initialised)
+    name = f"with numpy, pandas, boto3: {CROWD} at once, SnapStart, all answered (s)"
+    stand.figures[name] = await crowd(stand, f"heavy:{ROUNDS}")
+    held = [private_memory(pid) for pid in contenders.tree(stand.contender.pid) if idle.starts_namespace(pid, 2)]
+    if held:
+        stand.figures["with numpy, pandas, boto3: private memory of a fork (MB)"] = statistics.median(held) / 1e6
+
+
+async def crowd(stand: Stand, name: str) -> float:
+    connections = [await stand.connect() for _ in range(CROWD)]
+    begin = time.perf_counter()
+    await asyncio.gather(*(first_invoke(connection, name) for connection in connections))
+    taken = time.perf_counter() - begin
+    for connection in connections:
+        connection.close()
+    return taken
+
+
+def private_memory(init: int) -> int:
+    """Bytes, of an init inside a template's sandbox and of the fork whose namespace it keeps."""
+    namespace = idle.namespace(init)
+    return sum(idle.private(pid) for pid in idle.processes() if idle.namespace(pid) == namespace)
 
 
 def package(runtime: str) -> bytes:
