@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,6 +160,64 @@ def test_a_state_machine_runs_functions_and_calls_services(own: Server, name: st
         executionArn=run
     )["events"][-1]
     assert own.client("sqs").receive_message(QueueUrl=queue)["Messages"][0]["Body"] == '{"answer":5}'
+
+
+PROXY = "import json\ndef handler(event, context):\n    return {'statusCode': 201, 'headers': {'X-Mine': 'yes'}, 'body': json.dumps(event)}\n"
+
+
+def fetch(url: str, data: bytes | None = None, **headers: str) -> tuple[int, Any, Any]:
+    request = urllib.request.Request(url, data, headers)
+    try:
+        with urllib.request.urlopen(request) as response:
+            return response.status, response.headers, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, json.loads(error.read())
+
+
+def test_a_rest_api_answers_by_a_function(own: Server, name: str) -> None:
+    create(own.client(), name, PROXY)
+    rest = own.client("apigateway")
+    api = rest.create_rest_api(name=name)["id"]
+    root = rest.get_resources(restApiId=api)["items"][0]["id"]
+    item = rest.create_resource(restApiId=api, parentId=root, pathPart="{id}")["id"]
+    uri = f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{arn(name)}/invocations"
+    place = {"restApiId": api, "resourceId": item, "httpMethod": "ANY"}
+    rest.put_method(**place, authorizationType="NONE")
+    rest.put_integration(**place, type="AWS_PROXY", integrationHttpMethod="POST", uri=uri)
+    rest.create_deployment(restApiId=api, stageName="v1")
+    status, headers, event = fetch(f"{own.endpoint}/restapis/{api}/v1/_user_request_/7?a=1&a=2", b"hi", X_In="b")
+    assert (status, headers["X-Mine"]) == (201, "yes")
+    assert (event["resource"], event["path"], event["httpMethod"], event["body"]) == ("/{id}", "/7", "POST", "hi")
+    assert event["pathParameters"] == {"id": "7"}
+    assert event["multiValueQueryStringParameters"] == {"a": ["1", "2"]}
+    assert event["requestContext"]["stage"] == "v1"
+    assert not any("moto" in header.lower() or "lambent" in header.lower() for header in event["headers"])
+    host = f"{api}.execute-api.us-east-1.amazonaws.com"
+    assert fetch(f"{own.endpoint}/v1/8", Host=host)[2]["pathParameters"] == {"id": "8"}
+    assert fetch(f"{own.endpoint}/v1/8/9", Host=host)[0] == 403
+    assert fetch(f"{own.endpoint}/v2/8", Host=host)[0] == 403
+
+
+def test_an_http_api_answers_by_a_function(own: Server, name: str) -> None:
+    create(own.client(), name, ECHO)
+    http = own.client("apigatewayv2")
+    api = http.create_api(Name=name, ProtocolType="HTTP")["ApiId"]
+    settings = {"IntegrationType": "AWS_PROXY", "IntegrationUri": arn(name), "PayloadFormatVersion": "2.0"}
+    target = "integrations/" + http.create_integration(ApiId=api, **settings)["IntegrationId"]
+    http.create_route(ApiId=api, RouteKey="GET /things/{id}", Target=target)
+    http.create_route(ApiId=api, RouteKey="GET /secret", Target=target, AuthorizationType="AWS_IAM")
+    http.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
+    base = f"{own.endpoint}/_aws/execute-api/{api}"
+    status, _headers, answer = fetch(f"{base}/things/a%20b?x=1&x=2", Cookie="c=1; d=2")
+    assert status == 200
+    event = answer["echo"]
+    assert (event["version"], event["routeKey"], event["rawPath"]) == ("2.0", "GET /things/{id}", "/things/a b")
+    assert (event["pathParameters"], event["queryStringParameters"]) == ({"id": "a b"}, {"x": "1,2"})
+    assert event["cookies"] == ["c=1", "d=2"]
+    assert event["requestContext"]["http"]["method"] == "GET"
+    assert fetch(f"{base}/elsewhere")[0] == 404
+    assert fetch(f"{base}/secret")[0] == 501
+    assert fetch(f"{own.endpoint}/_aws/execute-api/nobody/x")[0] == 404
 
 
 def test_a_secret_is_rotated_by_a_function(own: Server, name: str) -> None:

@@ -127,9 +127,9 @@ class App:
             Doorman(Verifier(self._accounts, clock), lends.recall, iam.recall) if operations.gate.enforces else None
         )
         gateway = Gateway(operations, clock, self._accounts, config.region, doorman)
-        gateway.host(ecr.registry)
-        gateway.route(PREFIX, lambda request: functions.download(request.path, request.query), open_to_all=True)
         neighbours = start_neighbours(config, clock, state, self._accounts, operations, gateway, doorman, closing)
+        gateway.host(ecr.registry)  # after them: an API's stage may be called v2, as the registry's paths begin
+        gateway.route(PREFIX, lambda request: functions.download(request.path, request.query), open_to_all=True)
         own = (clock, engine.invoker, engine.runtimes, logs, stores.functions, self._driver.name, neighbours)
         Endpoints(*own).mount(gateway)
         gateway.route("/_lambent/metrics", Figures(engine.invoker, events, metrics.flush).page)

@@ -69,6 +69,14 @@ def _state_machines() -> None:
             setattr(module, "boto_client_for", client)  # noqa: B010
 
 
+def _objects() -> None:
+    """Who may do what is for the server to say: moto would refuse what a bucket policy denies."""
+    from moto.iam.access_control import PermissionResult
+    from moto.s3.models import FakeBucket
+
+    FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL
+
+
 def _stacks() -> None:
     from lambent.embedded.stacks import engine
 
@@ -76,9 +84,9 @@ def _stacks() -> None:
 
 
 _OF_SERVICES: dict[str, tuple[Callable[[], None], ...]] = {
-    "cloudformation": (_events, _state_machines, _stacks),
+    "cloudformation": (_events, _state_machines, _objects, _stacks),
     "events": (_events, _state_machines),
     "sns": (_events,),
-    "s3": (_events,),
+    "s3": (_events, _objects),
     "stepfunctions": (_state_machines,),
 }

@@ -20,6 +20,7 @@ _HOST = "unix://embedded"  # only says what kind of socket it is: that is there 
 _FAILURE = "x-lambent-failure"  # tells the server that moto itself failed: it words the answer for the client
 
 _OWN = ("moto_api", "instance_metadata")  # moto's own pages: whoever may call a service could reset all of them
+_API_CALL = "HTTP_X_LAMBENT_API_CALL"  # the server has seen that the request is for an API that somebody has deployed
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -33,8 +34,21 @@ def server(listener: int, settings: Settings) -> BaseWSGIServer:
     warnings.simplefilter("ignore")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     shims.install(settings)
-    application = _telling_failures(DomainDispatcherApplication(_application_of))
+    application = _telling_failures(_with_apis(DomainDispatcherApplication(_application_of)))
     return make_server(_HOST, 0, application, threaded=True, request_handler=_Handler, fd=listener)
+
+
+def _with_apis(application: Application) -> Application:
+    """moto's API Gateway is loaded by the first request that may be for one of its APIs."""
+
+    def serve(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if not environ.get(_API_CALL):
+            return application(environ, start_response)
+        from lambent.embedded import apis
+
+        return apis.in_front_of(application)(environ, start_response)
+
+    return serve
 
 
 def _application_of(service: Any) -> Any:

@@ -26,6 +26,7 @@ from lambent.wire.sigv4 import Accounts
 
 _MOST_BODY = 5 << 30  # bytes: what S3 takes in one request
 _ACCOUNT = "x-moto-account-id"
+_API_CALL = "x-lambent-api-call"
 _FAILURE = "x-lambent-failure"
 _SHORT = 1 << 20  # bytes of a message
 _UNREACHABLE = "ServiceUnavailable"
@@ -145,6 +146,8 @@ class Neighbours:
 
     async def _ask_embedded(self, service: str, request: Request, body: Transit | bytes) -> Answer:
         headers = [*_passed_on(request), (_ACCOUNT, self._account(request))]
+        if recognition.is_api_call(request):
+            headers.append((_API_CALL, "1"))
         try:
             answer = await send(await self._embedded.origin(), request.method, request.target, headers, body)
             if any(name.lower() == _FAILURE for name, _value in answer.headers):
@@ -197,7 +200,11 @@ def _has_body(request: Request) -> bool:
 
 
 def _passed_on(request: Request) -> Headers:
-    return [(name, value) for name, value in request.headers.items() if name not in HOP and name != _ACCOUNT]
+    return [
+        (name, value)
+        for name, value in request.headers.items()
+        if name not in HOP and name not in (_ACCOUNT, _API_CALL)
+    ]
 
 
 def _route(service: str | None, request: Request) -> Route | None:

@@ -24,6 +24,7 @@ _log = logging.getLogger("lambent.embedded")
 
 _class_from_type = parsing.resource_class_from_type
 _name_property = parsing.resource_name_property_from_type
+_clean = parsing.clean_json
 _create_one = parsing.parse_and_create_resource
 _update_one = parsing.parse_and_update_resource
 
@@ -40,6 +41,13 @@ class ResourceFailed(Exception):
 
 
 # Resources
+
+
+def clean_json(value: Any, resources: Any) -> Any:
+    """As moto does it; and what `AWS::NoValue` stands for is left out of lists too."""
+    if isinstance(value, list):
+        return [item for item in (clean_json(each, resources) for each in value) if item is not None]
+    return _clean(value, resources)
 
 
 def resource_class_from_type(kind: str) -> Any:
@@ -356,6 +364,7 @@ def _queue_url(queue: Any) -> str:
 
 def install() -> None:
     Queue.physical_resource_id = property(_queue_url)
+    parsing.clean_json = clean_json
     parsing.resource_class_from_type = resource_class_from_type
     parsing.resource_name_property_from_type = resource_name_property_from_type
     parsing.parse_and_create_resource = create_one
