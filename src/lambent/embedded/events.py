@@ -24,8 +24,13 @@ _subscription_publishes = sns.Subscription.publish
 
 def send_to_targets(rule: Any, event: Any, transform_input: bool = True) -> None:
     """As EventBridge does: each target by itself, so that one that fails keeps nothing from the others."""
-    if not rule.event_pattern.matches_event(event):
-        return
+    if rule.state != "ENABLED" or not rule.event_pattern.get_pattern() or not rule.event_pattern.matches_event(event):
+        return  # a rule that has only a schedule matches nothing
+    deliver(rule, event, transform_input)
+
+
+def deliver(rule: Any, event: Any, transform_input: bool = True) -> None:
+    """To every target of the rule."""
     targets = rule.targets
     others = [target for target in targets if not _send(rule, target, event)]
     for target in others:  # what moto knows
@@ -76,6 +81,17 @@ def _to_state_machine(rule: Any, arn: str, text: str) -> None:
 
 
 _TARGETS = {"lambda": _to_function, "sns": _to_topic, "states": _to_state_machine}
+
+
+def rules() -> list[Any]:
+    """Every rule that there is."""
+    buses = (
+        bus
+        for regions in list(events.events_backends.values())
+        for backend in list(regions.values())
+        for bus in list(backend.event_buses.values())
+    )
+    return [rule for bus in buses for rule in list(bus.rules.values())]
 
 
 def publish(subscription: Any, message: str, message_id: str, *rest: Any, **named: Any) -> None:

@@ -47,11 +47,13 @@ def _events() -> None:
     from moto.sns.models import Subscription
 
     from lambent.embedded import events
+    from lambent.embedded.schedules import Schedule
 
     if Rule.send_to_targets is events.send_to_targets:
         return
     Rule.send_to_targets = events.send_to_targets
     Subscription.publish = events.publish
+    Schedule(events.rules, events.deliver).start()
 
 
 def _state_machines() -> None:
