@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from rows import boto, burst, cold, control, idle, images, languages, logs, snap_start, startup, warm
+from rows import boto, burst, cold, control, idle, images, languages, logs, s3, snap_start, startup, warm
 
 ROWS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
-    for module in (startup, warm, boto, cold, languages, snap_start, images, idle, burst, control, logs)
+    for module in (startup, warm, boto, cold, languages, snap_start, images, idle, burst, control, logs, s3)
 }

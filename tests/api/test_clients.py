@@ -242,12 +242,6 @@ def test_a_zip_bomb_is_refused_and_leaves_nothing(server: Server, lambda_client:
     assert sorted(path.name for path in (server.data_dir / "trees").iterdir()) == before
 
 
-def test_s3_packages_say_that_they_are_not_built(lambda_client: Any, name: str) -> None:
-    code, message, status = refuse(lambda_client, name, Code={"S3Bucket": "bucket", "S3Key": "key"})
-    assert status == 501
-    assert "S3" in message
-
-
 def test_a_runtime_that_is_not_here_fails_the_state_with_the_reason(lambda_client: Any, name: str) -> None:
     if not isinstance(Runtimes(RUNTIMES).find("dotnet8"), Missing):
         pytest.skip("this machine has .NET")

@@ -15,7 +15,6 @@ class Exemption(NamedTuple):
 
 
 _NO_EC2 = "there is no EC2 here: ids of subnets and security groups are kept as given, none is looked up"
-_NO_S3 = "there is no S3 yet: code comes with the request"
 _OLDER = "recorded when answers had fewer members; the newer cases of the same operations match"
 _NOTHING = "nothing was recorded: there is no answer to compare with"
 
@@ -53,6 +52,4 @@ EXCEPTIONS: dict[str, Exemption] = {
         "nothing polls an event source yet, so no mapping is Enabled; there is no DynamoDB",
         ("get_response", "update_table_response"),
     ),
-    "TestLambdaFunction::test_lambda_code_location_s3": Exemption(_NO_S3),
-    "TestLambdaFunction::test_lambda_code_location_s3_errors": Exemption(_NO_S3),
 }

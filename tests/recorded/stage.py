@@ -48,6 +48,10 @@ class Stage:
         """Let the engine do what it has to do for a function."""
         self.run(self.lab.ready(function))
 
+    def put_object(self, bucket: str, key: str, body: bytes) -> None:
+        """Into S3; the bucket is made where it is missing."""
+        self.run(self.lab.put_object(bucket, key, body))
+
     def send(self, request: Request) -> Response:
         """What the HTTP server does with a complete request."""
         return self.run(self._send(request))

@@ -15,7 +15,7 @@ from lambent.app.explanations import Explanations
 from lambent.app.failures import StartError
 from lambent.app.figures import Figures
 from lambent.app.metrics import Lambda, publisher, start_metrics
-from lambent.app.neighbours import lender, start_ecr, start_identity, start_kms, start_logs
+from lambent.app.neighbours import lender, start_ecr, start_identity, start_kms, start_logs, start_s3
 from lambent.app.state import State, open_state
 from lambent.app.stores import Stores, load
 from lambent.base.clock import SystemClock
@@ -25,6 +25,7 @@ from lambent.base.lockfile import DirectoryInUse
 from lambent.config import Config, ConfigError
 from lambent.control.aliases import Aliases
 from lambent.control.attachments import Attachments
+from lambent.control.code import Code
 from lambent.control.code_signing import CodeSigning
 from lambent.control.concurrency import Concurrency
 from lambent.control.event_invoke import AppliedConfigs
@@ -35,7 +36,7 @@ from lambent.control.guards import Guards
 from lambent.control.image_reference import own_hosts
 from lambent.control.images import Images
 from lambent.control.layers import Layers
-from lambent.control.links import PREFIX
+from lambent.control.links import PREFIX, CodeLinks
 from lambent.control.operations import register
 from lambent.control.orphans import Orphans
 from lambent.control.permissions import Permissions
@@ -118,6 +119,7 @@ class App:
         orphans = await self._start_orphans(state, stores, engine)
         roles = ExecutionRoles(iam.trust.allows, lambda: operations.gate.enforces)
         functions = self._control(state, stores, engine, variables, orphans, roles)
+        s3 = await start_s3(clock, state, operations, closing)
         await self._start_work(state, stores, engine)
         events = await self._start_events(state, stores, engine)
         Invocations(stores.functions, stores.aliases, engine.invoker, events).register(operations)
@@ -128,6 +130,8 @@ class App:
         )
         gateway = Gateway(operations, clock, self._accounts, config.region, doorman)
         neighbours = start_neighbours(config, clock, state, self._accounts, operations, gateway, doorman, closing)
+        gateway.invite(s3.pages)
+        gateway.take(s3.forms(operations))
         gateway.host(ecr.registry)  # after them: an API's stage may be called v2, as the registry's paths begin
         gateway.route(PREFIX, lambda request: functions.download(request.path, request.query), open_to_all=True)
         own = (clock, engine.invoker, engine.runtimes, logs, stores.functions, self._driver.name, neighbours)
@@ -171,7 +175,8 @@ class App:
         """Lambda's operations but those that run functions, registered."""
         config, clock, operations, db = self._config, self._clock, self.operations, state.db
         store, aliases = stores.functions, stores.aliases
-        means = (state.blobs, state.trees, orphans, clock, state.signing_key)
+        code = Code(state.blobs, state.trees, orphans, Client(operations, clock))
+        means = (code, CodeLinks(state.blobs, clock, state.signing_key), clock)
         layers = Layers(stores.layers, *means, store.code_size, config.organizations)
         attachments = Attachments(layers, stores.layers, orphans, state.trees)
         signing = CodeSigning(db, store, clock)

@@ -8,6 +8,7 @@ from lambent.services.ecr import actions as ecr
 from lambent.services.iam import actions as iam
 from lambent.services.kms import actions as kms
 from lambent.services.logs import actions as logs
+from lambent.services.s3 import actions as s3
 from lambent.services.sts import actions as sts
 from lambent.wire.gate import Rules
 from lambent.wire.operations import Operations
@@ -19,6 +20,7 @@ RULES: dict[str, Rules] = {
     "kms": kms.RULES,
     "lambda": control.RULES,
     "logs": logs.RULES,
+    "s3": s3.RULES,
     "sts": sts.RULES,
 }
 

@@ -68,4 +68,5 @@ def start_neighbours(
         routes, embedded, Signer(settings.variable), accounts, clock, config.region, permission, is_built
     )
     gateway.host(proxy)
+    operations.elsewhere = proxy
     return Elsewhere(routes, embedded, proxy, state.data)

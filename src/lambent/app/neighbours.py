@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 
@@ -16,10 +17,11 @@ from lambent.services.kms.service import Kms
 from lambent.services.logs import service as logs_service
 from lambent.services.logs.data import Publish
 from lambent.services.logs.store import LogStore
+from lambent.services.s3.service import S3
 from lambent.services.sts.lender import Lender
 from lambent.services.sts.service import Sts
 from lambent.services.sts.sessions import Sessions
-from lambent.wire.operations import Operations
+from lambent.wire.operations import Client, Operations
 from lambent.wire.sigv4 import DEFAULT_ACCOUNT, Accounts
 
 
@@ -63,6 +65,16 @@ async def start_identity(
     await sessions.start()
     Sts(iam.directory, accounts, sessions).register(operations)
     return iam
+
+
+async def start_s3(clock: Clock, state: State, operations: Operations, closing: AsyncExitStack) -> S3:
+    """Before the jobs start: what is to be told of objects is among them."""
+    client = Client(operations, clock)
+    s3 = await asyncio.to_thread(S3, state.db, state.data / "objects", clock, state.jobs, client)
+    await s3.start()
+    closing.push_async_callback(s3.stop)
+    s3.register(operations)
+    return s3
 
 
 def start_ecr(

@@ -31,12 +31,13 @@ from lambent.services.ecr.store import MIGRATIONS as ECR_MIGRATIONS
 from lambent.services.iam import store as iam_store
 from lambent.services.kms import store as kms_store
 from lambent.services.kms.root import from_file
+from lambent.services.s3 import store as s3_store
 from lambent.services.sts import sessions as sts_store
 from lambent.sources import event_store
 
 _STORES = (
     *(jobs_module, store_module, resources_module, layer_store, alias_store, concurrency_store, event_store),
-    *(kms_store, iam_store, sts_store, plaintext),
+    *(kms_store, iam_store, sts_store, s3_store, plaintext),
 )
 
 

@@ -66,6 +66,9 @@ class Blobs(Protocol):
     async def get(self, digest: str) -> bytes:
         """The whole blob, checked against its digest. Raises BlobMissing or BlobDamaged."""
 
+    async def archive(self, digest: str) -> bytes | Path:
+        """The whole blob, as a file where it is one. Raises BlobMissing."""
+
     def stream(self, digest: str, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         """The blob, from byte `start` to before `stop`, in pieces. Raises BlobMissing.
 
@@ -119,6 +122,11 @@ class LocalBlobs:
 
     async def get(self, digest: str) -> bytes:
         return await asyncio.to_thread(self._read, digest)
+
+    async def archive(self, digest: str) -> Path:
+        if not await self.exists(digest):
+            raise BlobMissing(digest)
+        return self.path(digest)
 
     def _read(self, digest: str) -> bytes:
         try:

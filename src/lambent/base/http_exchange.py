@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from lambent.base.http_messages import Request, Response
@@ -40,6 +40,24 @@ class Answerer(Protocol):
     def close(self) -> None: ...
 
 
+class _Adding:
+    """A connection whose answers get further headers."""
+
+    def __init__(self, connection: Answerer, headers: Sequence[tuple[str, str]]) -> None:
+        self._connection = connection
+        self._headers = headers
+
+    def answer(self, request: Request, response: Response) -> None:
+        self._connection.answer(request, response._replace(headers=[*response.headers, *self._headers]))
+
+    def start_stream(self, request: Request, response: Response, length: int | None) -> ResponseStream | None:
+        extended = response._replace(headers=[*response.headers, *self._headers])
+        return self._connection.start_stream(request, extended, length)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
 class Exchange:
     """A request and the one chance to answer it. To be used on the event loop's thread."""
 
@@ -55,6 +73,11 @@ class Exchange:
     def closed(self) -> bool:
         """Whether the client left before it got its answer."""
         return self._gone
+
+    def add_headers(self, headers: Sequence[tuple[str, str]]) -> None:
+        """Have them go with the answer, whoever gives it."""
+        if self._connection is not None:
+            self._connection = _Adding(self._connection, headers)
 
     def on_close(self, callback: Callable[[], None]) -> None:
         """Call back once if the client leaves before `respond`; at once if it has left already."""

@@ -131,9 +131,11 @@ class Tree:
 
     def _look_up(self, path: str) -> int:
         how = struct.pack("=QQQ", _O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
-        fd = _libc.syscall(_SYS_OPENAT2, self._root, (path or ".").encode("utf-8", "surrogateescape"), how, len(how))
-        if fd < 0:
+        name = (path or ".").encode("utf-8", "surrogateescape")
+        while (fd := _libc.syscall(_SYS_OPENAT2, self._root, name, how, len(how))) < 0:
             code = ctypes.get_errno()
+            if code == errno.EAGAIN:  # somewhere on the machine something was renamed or mounted meanwhile
+                continue
             raise OSError(code, os.strerror(code), path)
         return int(fd)
 

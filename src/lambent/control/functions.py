@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lambent.base.blobs import Blobs
 from lambent.base.clock import Clock
 from lambent.base.db import Connection
 from lambent.base.http import Response
-from lambent.base.trees import Trees
 from lambent.control import markers, names, quotas, settings
 from lambent.control.alias_store import AliasStore
 from lambent.control.attachments import Attachments
-from lambent.control.code import Code, Package, image_uri_of, zip_of
+from lambent.control.code import Code, Package, image_uri_of, source_of
 from lambent.control.code_signing import CodeSigning
 from lambent.control.concurrency_store import ConcurrencyStore
 from lambent.control.configuration import describe, summarize, timestamp
@@ -22,7 +20,6 @@ from lambent.control.execution_roles import ExecutionRoles
 from lambent.control.file_systems import FileSystems
 from lambent.control.images import Images, kept
 from lambent.control.links import CodeLinks
-from lambent.control.orphans import Orphans
 from lambent.control.records import IMAGE_RUNTIME, LATEST, Function, FunctionKey, Image, LoggingConfig
 from lambent.control.secrets import Secrets
 from lambent.control.store import FunctionStore, already_exists, not_found, refuse_update
@@ -49,24 +46,21 @@ class Functions:
         images: Images,
         file_systems: FileSystems,
         roles: ExecutionRoles,
-        blobs: Blobs,
-        trees: Trees,
-        orphans: Orphans,
+        code: Code,
+        links: CodeLinks,
         clock: Clock,
-        key: bytes,
     ) -> None:
-        """`key` signs the links under which code can be downloaded; secret, and the same after a restart."""
         self._store = store
         self._aliases = aliases
         self._concurrency = concurrency
         self._attachments = attachments
-        self._code = Code(blobs, trees, orphans)
+        self._code = code
         self._signing = signing
         self._secrets = secrets
         self._images = images
         self._file_systems = file_systems
         self._roles = roles
-        self._links = CodeLinks(blobs, clock, key)
+        self._links = links
         self._clock = clock
 
     def register(self, operations: Operations) -> None:
@@ -92,13 +86,12 @@ class Functions:
             problem = f"Value '{key.name}' at 'functionName' failed to satisfy constraint: {constraint}"
             raise settings.invalid(f"1 validation error detected: {problem}")
         function = self._new(key, parameters)
-        archive = b"" if function.package_type == "Image" else zip_of(parameters["Code"], "creating")
+        source = b"" if function.package_type == "Image" else source_of(parameters["Code"], "creating")
         if await self._store.get(key) is not None:
             raise already_exists(key)
         await self._roles.check(key, parameters)
         if function.package_type == "Image":
             return await self._create_from_image(context, parameters, function)
-        self._refuse_beyond_quota(key, len(archive))
         signing = parameters.get("CodeSigningConfigArn")
         if signing:
             await self._signing.check_deployment(context, key, signing)
@@ -107,8 +100,11 @@ class Functions:
             if signing:
                 self._signing.choose(connection, key, signing)
 
+        def within_quota(size: int) -> None:
+            self._refuse_beyond_quota(key, size)
+
         layers = self._attachments.held(context.caller, parameters.get("Layers", ()))
-        async with layers as held, self._code.stored(archive) as package:
+        async with layers as held, self._code.stored(source, context.caller, within_quota) as package:
             await self._attachments.refuse_size(package.digest, held)
             publish = parameters.get("Publish", False)
             environment = await self._secrets.choose(key, parameters, None)
@@ -213,14 +209,17 @@ class Functions:
         expected = parameters.get("RevisionId")
         if function.image is not None:
             return await self._update_image(context, parameters, function, function.image)
-        archive = zip_of(parameters, "updating")
+        source = source_of(parameters, "updating")
         settings.refuse_not_built(parameters)
         refuse_update(function, expected)
-        self._refuse_beyond_quota(key, len(archive) - function.code_size)
         await self._signing.check_deployment(context, key)
         architectures = {name: parameters[name] for name in ("Architectures",) if name in parameters}
         now = timestamp(self._clock.now())
-        async with self._code.stored(archive) as package:
+
+        def within_quota(size: int) -> None:
+            self._refuse_beyond_quota(key, size - function.code_size)
+
+        async with self._code.stored(source, context.caller, within_quota) as package:
             await self._attachments.refuse_size(package.digest, function.layers)
 
             def change(current: Function) -> Function:

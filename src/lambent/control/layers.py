@@ -9,15 +9,12 @@ from typing import Any
 
 import orjson
 
-from lambent.base.blobs import Blobs
 from lambent.base.clock import Clock
-from lambent.base.trees import Trees
 from lambent.control import markers, policies
-from lambent.control.code import Code, zip_of
+from lambent.control.code import Code, source_of
 from lambent.control.configuration import timestamp
 from lambent.control.layer_store import Attached, LayerStore
 from lambent.control.links import CodeLinks
-from lambent.control.orphans import Orphans
 from lambent.control.policies import Policy, Statement
 from lambent.control.records import LayerKey, LayerVersion, partition_of
 from lambent.wire.errors import AwsError
@@ -40,21 +37,16 @@ class Layers:
     def __init__(
         self,
         store: LayerStore,
-        blobs: Blobs,
-        trees: Trees,
-        orphans: Orphans,
+        code: Code,
+        links: CodeLinks,
         clock: Clock,
-        key: bytes,
         function_code: Callable[[str, str], int],
         organizations: Organizations | None = None,
     ) -> None:
-        """`key` signs the links under which layers can be downloaded, as it does for code.
-
-        `function_code` gives the bytes that the packages of an account's functions take in a region.
-        """
+        """`function_code` gives the bytes that the packages of an account's functions take in a region."""
         self._store = store
-        self._code = Code(blobs, trees, orphans)
-        self._links = CodeLinks(blobs, clock, key)
+        self._code = code
+        self._links = links
         self._clock = clock
         self._function_code = function_code
         self._organizations = organizations or {}
@@ -75,9 +67,9 @@ class Layers:
 
     async def publish_layer_version(self, context: Context, parameters: Parameters) -> Answer:
         key = of_caller(context.caller, parameters["LayerName"], "PublishLayerVersion")
-        archive = zip_of(parameters["Content"], "publishing", "layer")
+        source = source_of(parameters["Content"], "publishing", "layer")
         runtimes, architectures = parameters.get("CompatibleRuntimes"), parameters.get("CompatibleArchitectures")
-        async with self._code.stored(archive) as package:
+        async with self._code.stored(source, context.caller) as package:
             version = LayerVersion(
                 key=key,
                 number=0,

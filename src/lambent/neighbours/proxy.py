@@ -6,8 +6,8 @@ signature speaks for. To an upstream as they came too, the host that the client 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Protocol
 
 import orjson
 
@@ -16,19 +16,22 @@ from lambent.base.http import Exchange, Request, Response
 from lambent.base.http_client import Answer, Origin, Unreachable, send
 from lambent.neighbours import permission, recognition
 from lambent.neighbours.permission import Permission
-from lambent.neighbours.routes import EMBEDDED, NATIVE, NONE, SHARED, Choice, Routes
+from lambent.neighbours.routes import EMBEDDED, NATIVE, NONE, SHARED, UPSTREAM, Choice, Routes
 from lambent.neighbours.signing import Signer
 from lambent.neighbours.transit import HOP, Transit
-from lambent.wire import models, refusals, serializer, sigv4
+from lambent.wire import models, outgoing, refusals, serializer, sigv4
 from lambent.wire.errors import AwsError, not_built
+from lambent.wire.operations import Caller, Parameters
 from lambent.wire.router import Route
 from lambent.wire.sigv4 import Accounts
+from lambent.wire.streams import Outgoing
 
 _MOST_BODY = 5 << 30  # bytes: what S3 takes in one request
 _ACCOUNT = "x-moto-account-id"
 _API_CALL = "x-lambent-api-call"
 _FAILURE = "x-lambent-failure"
 _SHORT = 1 << 20  # bytes of a message
+_MOST_ANSWER = 16 << 20  # bytes of an answer that is read whole
 _UNREACHABLE = "ServiceUnavailable"
 
 Headers = list[tuple[str, str]]
@@ -124,6 +127,30 @@ class Neighbours:
         route = _route(service, request)
         return serializer.serialize_error(route, refusals.styled(error, route), self._clock.uuid())
 
+    # From inside: a `lambent.wire.operations.Elsewhere`
+
+    def answers(self, service: str) -> bool:
+        return self._routes.of(service).mode in (EMBEDDED, UPSTREAM)
+
+    async def call(self, service: str, operation: str, parameters: Parameters, caller: Caller) -> Mapping[str, Any]:
+        """What the service answers that is elsewhere; a stream of bytes as `wire.streams.Outgoing`. AwsError."""
+        asked, choice = outgoing.call(service, operation, parameters, caller), self._routes.of(service)
+        self.asked.add(service)
+        if choice.mode == EMBEDDED:
+            answer = await self._ask_embedded(service, asked.request, asked.body)
+        else:
+            answer = await self._ask_upstream(service, choice, asked.request, asked.body)
+        if asked.streams is None or answer.status >= 300:
+            try:
+                return asked.result(answer.status, answer.headers, await answer.whole(_MOST_ANSWER))
+            except Unreachable as error:
+                raise AwsError(_UNREACHABLE, f"The answer of '{service}' broke off: {error}.", status=502) from None
+            finally:
+                answer.close()
+        result = asked.result(answer.status, answer.headers, b"")
+        length = result.get("ContentLength", 0)
+        return result | {asked.streams: Outgoing(length, _Pieces(answer), answer.status)}
+
     # Asking
 
     def _asking(
@@ -181,6 +208,20 @@ class Neighbours:
     def _account(self, request: Request) -> str:
         scope = recognition.scope(request)
         return self._accounts.account_of(scope.access_key_id) if scope is not None else sigv4.DEFAULT_ACCOUNT
+
+
+class _Pieces:
+    """The body of an answer, a `wire.streams.Pieces`."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while piece := await self._answer.read():
+            yield piece
+
+    async def aclose(self) -> None:
+        self._answer.close()
 
 
 async def _failure(service: str, answer: Answer) -> AwsError:

@@ -7,12 +7,11 @@ The secret itself never stands in the configuration: `env:NAME` is a variable th
 from __future__ import annotations
 
 import asyncio
-import urllib.parse
 from collections.abc import Callable
 
 from lambent.base.http import Request
 from lambent.neighbours.transit import Transit
-from lambent.wire import bodies, resigning
+from lambent.wire import bodies, buckets, resigning
 from lambent.wire.errors import AwsError
 
 Body = Transit | bytes
@@ -68,18 +67,8 @@ def _without_chunks(headers: Headers) -> Headers:
 
 def _target(service: str, request: Request) -> str:
     """Path and query without a presigned signature; a bucket that stood in the host name now stands in the path."""
-    path = request.path
-    if service == "s3" and (bucket := _bucket(request.headers.get("host") or "")):
-        path = f"/{bucket}{path}"
+    path = buckets.path_of(request) if service == "s3" else request.path
     pairs = [part for part in request.query.split("&") if part]
     if any(part.startswith(("X-Amz-Signature=", "Signature=")) for part in pairs):
         pairs = [part for part in pairs if not part.startswith(_PRESIGNED)]
     return path + ("?" + "&".join(pairs) if pairs else "")
-
-
-def _bucket(host: str) -> str | None:
-    """From "bucket.s3.us-east-1.amazonaws.com:4566" or "bucket.localhost"; None where the path has it."""
-    name = urllib.parse.urlsplit(f"//{host}").hostname or ""
-    if ".s3." in name or ".s3-" in name:
-        return name.partition(".s3")[0]
-    return name.removesuffix(".localhost") if name.endswith(".localhost") and not name.startswith("s3.") else None

@@ -6,10 +6,17 @@ from collections.abc import Iterable
 
 from botocore.model import Shape, StructureShape
 
+_OBJECTS = ("PutObject", "CopyObject", "CreateMultipartUpload")
+
 # (operation, member) whose constraints the service itself checks, in other words than the generic ones.
 _ELSEWHERE = {
     ("CreateFunction", "runtime"),
     ("UpdateFunctionConfiguration", "runtime"),
+    ("CreateBucket", "createBucketConfiguration.locationConstraint"),
+    ("CopyObject", "copySource"),
+    ("CopyObject", "metadataDirective"),
+    ("UploadPartCopy", "copySource"),
+    *((operation, member) for operation in _OBJECTS for member in ("storageClass", "aCL")),
 }
 
 _SUPPORTED_RUNTIMES = (

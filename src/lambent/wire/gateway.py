@@ -10,7 +10,7 @@ import contextlib
 import logging
 import re
 import urllib.parse
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -18,14 +18,17 @@ import orjson
 
 from lambent.base.clock import Clock
 from lambent.base.http import Application, Exchange, Request, Response
-from lambent.wire import bodies, eventstream, origins, refusals, router, serializer, sigv4
+from lambent.base.http_bodies import BodyLost, BodyStream
+from lambent.wire import bodies, buckets, eventstream, origins, refusals, router, serializer, sigv4
+from lambent.wire.chunked import Verifier
 from lambent.wire.doorman import Doorman
 from lambent.wire.errors import AwsError, not_built
 from lambent.wire.gate import Access
-from lambent.wire.operations import Caller, Context, Operations
+from lambent.wire.operations import Caller, Context, Handler, Operations, Parameters
 from lambent.wire.plans import Plan, Plans
 from lambent.wire.router import Route
 from lambent.wire.sigv4 import DEFAULT_ACCOUNT, Accounts
+from lambent.wire.streams import Outgoing, Receiving
 
 _log = logging.getLogger("lambent.gateway")
 
@@ -36,6 +39,8 @@ OwnHandler = Callable[[Request], Awaitable[Response]]
 INVOKE_LIMIT = 6_291_456  # bytes of a synchronous payload
 UPLOAD_LIMIT = 70_167_211  # bytes of a request that carries a zip
 _OTHER_LIMIT = 16 << 20
+_STREAM_LIMIT = 5 << 30  # bytes of a body that goes to the disk as it comes: what S3 takes at once
+_FRAMING_LIMIT = 1 << 27  # bytes more that its framing may take
 _OWN_PREFIXES = ("/_lambent/", "/_localstack/")
 _OWN_PATH = "/health"
 _LIMITS = (
@@ -80,11 +85,41 @@ def _likely(request: Request) -> Route | None:
     return None
 
 
+class _Received(Receiving):
+    """A body that comes in while its operation runs already."""
+
+    answer: asyncio.Task[Response | None]
+
+    def respond_to(self, exchange: Exchange) -> None:
+        """Once there is an answer. An operation that has its whole body goes on although the client leaves."""
+
+        def respond(task: asyncio.Task[Response | None]) -> None:
+            response = None if task.cancelled() else task.result()
+            if response is not None:
+                exchange.respond(response)
+
+        self.answer.add_done_callback(respond)
+
+
 class Guest(Application, Protocol):
     """Another HTTP application on the same endpoint: the container registry's protocol is not AWS's."""
 
     def claims(self, request: Request) -> bool:
         """Whether the request is for it. Asked of every request: costs next to nothing."""
+
+
+class Pages(Protocol):
+    """Knows which web pages of others may ask S3: those that its buckets name."""
+
+    def granted(self, request: Request) -> Sequence[tuple[str, str]] | None:
+        """The headers that go with the answer; None for a page that may not ask."""
+
+
+class Forms(Protocol):
+    """Takes objects that are posted by HTML forms, which no service model describes."""
+
+    async def post(self, context: Context, request: Request, body: BodyStream) -> Response:
+        """The answer. Raises AwsError."""
 
 
 class Gateway:
@@ -108,7 +143,9 @@ class Gateway:
         self._own: list[tuple[str, OwnHandler]] = []
         self._open: list[str] = []
         self._guests: list[Guest] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._pages: Pages | None = None
+        self._forms: Forms | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def route(self, prefix: str, handler: OwnHandler, *, open_to_all: bool = False) -> None:
         """Answer the paths below `prefix` (of `_OWN_PREFIXES`, or `_OWN_PATH`) by `handler`.
@@ -129,6 +166,33 @@ class Gateway:
         """Hand the requests that `guest` claims over to it."""
         self._guests.append(guest)
 
+    def invite(self, pages: Pages) -> None:
+        """Let the web pages ask S3 that `pages` knows."""
+        self._pages = pages
+
+    def take(self, forms: Forms) -> None:
+        """Hand the forms that are posted to buckets over to `forms`."""
+        self._forms = forms
+
+    def _is_form(self, request: Request) -> bool:
+        kind = request.headers.first.get(b"content-type")
+        if self._forms is None or kind is None or not kind.lower().startswith(b"multipart/form-data"):
+            return False
+        return self._is_for_s3(request)
+
+    @staticmethod
+    def _is_for_s3(request: Request) -> bool:
+        with contextlib.suppress(AwsError):
+            scope = sigv4.read(request)
+            return router.service_of(request, scope.service if scope is not None else None) == "s3"
+        return False
+
+    def _granted(self, request: Request) -> Sequence[tuple[str, str]] | None:
+        """Of a page's request: the headers of the answer, if it is for S3 and the bucket lets the page ask."""
+        if self._pages is None or b"origin" not in request.headers.first:
+            return None
+        return self._pages.granted(request) if self._is_for_s3(request) else None
+
     def _guest(self, request: Request) -> Guest | None:
         for guest in self._guests:
             if guest.claims(request):
@@ -138,13 +202,74 @@ class Gateway:
     # The HTTP application
 
     def admit(self, request: Request) -> Response | None:
-        if self._doorman is None and (reason := origins.refusal(request)):  # a web page cannot sign
+        invited = self._granted(request) is not None
+        if self._doorman is None and (reason := origins.refusal(request, invited=invited)):  # a web page cannot sign
             error = AwsError("AccessDeniedException", reason, status=403)
             return serializer.serialize_error(None, error, self._clock.uuid())
+        request.path = buckets.path_of(request)
         if guest := self._guest(request):
             return guest.admit(request)
         request.body_limit = _limit(request.path)[0]
+        if request.method == "PUT" and not self.is_own(request):
+            self._receive(request)
+        elif request.method == "POST" and self._is_form(request):
+            receiving = _Received(request)
+            self._begin(request, receiving, self._take_form(request, receiving))
         return None
+
+    def _receive(self, request: Request) -> None:
+        """Begin with the operation at once where its handler reads the body as it comes."""
+        try:
+            scope = sigv4.read(request)
+            plan = self._plans.find(request, scope.service if scope is not None else None)
+        except AwsError:
+            return  # told when the body is there
+        if plan.takes is None:
+            return
+        receiving = _Received(request)
+        self._begin(request, receiving, self._take(request, plan, scope, receiving))
+
+    def _begin(self, request: Request, receiving: _Received, taking: Coroutine[Any, Any, Response | None]) -> None:
+        request.sink, request.body_limit = receiving, _STREAM_LIMIT + _FRAMING_LIMIT
+        receiving.answer = asyncio.get_running_loop().create_task(taking)
+        self._tasks.add(receiving.answer)
+        receiving.answer.add_done_callback(self._tasks.discard)
+
+    async def _take_form(self, request: Request, receiving: Receiving) -> Response | None:
+        """As `_take` for a form, which says in its fields who posts it."""
+        request_id = self._clock.uuid()
+        try:
+            assert self._forms is not None
+            return await self._forms.post(self._context(request, self._caller(None), request_id), request, receiving)
+        except BodyLost:
+            return None
+        except AwsError as error:
+            return serializer.serialize_s3_error(error, request_id)
+        except Exception:
+            return self._failed(request, None, request_id)
+        finally:
+            receiving.discard()
+
+    async def _take(
+        self, request: Request, plan: Plan, scope: sigv4.Scope | None, receiving: Receiving
+    ) -> Response | None:
+        """The answer to a request whose body is on its way; None when the client is gone."""
+        request_id, incoming = self._clock.uuid(), receiving.incoming
+        try:
+            assert plan.takes is not None
+            caller, incoming.verifier = await self._prove(plan, request, scope, None)
+            parameters = {**plan.parameters_but_body(request), plan.takes: incoming}
+            context = self._context(request, caller, request_id)
+            result = await self._ask(plan, self._handler(plan), context, parameters)
+            return serializer.serialize(plan.route, result, request_id)
+        except BodyLost:
+            return None
+        except AwsError as error:
+            return serializer.serialize_error(plan.route, refusals.styled(error, plan.route), request_id)
+        except Exception:
+            return self._failed(request, plan.route, request_id)
+        finally:
+            receiving.discard()
 
     def too_large(self, request: Request) -> Response:
         if guest := self._guest(request):
@@ -162,6 +287,16 @@ class Gateway:
     def handle(self, exchange: Exchange) -> None:
         if guest := self._guest(exchange.request):
             guest.handle(exchange)
+            return
+        if (granted := self._granted(exchange.request)) is not None:
+            exchange.add_headers(granted)
+            if exchange.request.method == "OPTIONS":  # the question whether the page may ask
+                exchange.respond(Response(200))
+                return
+        receiving = exchange.request.sink
+        if isinstance(receiving, _Received):
+            receiving.complete()
+            receiving.respond_to(exchange)
             return
         task = asyncio.get_running_loop().create_task(self._answer(exchange))
         self._tasks.add(task)
@@ -183,41 +318,84 @@ class Gateway:
         except AwsError as error:
             response = await self._refuse(request, route, error, request_id)
         except Exception:
-            _log.exception("request %s: %s %s failed", request_id, request.method, request.path)
-            failure = AwsError("ServiceException", "An internal error occurred.", status=500)
-            response = serializer.serialize_error(route, failure, request_id)
+            response = self._failed(request, route, request_id)
         if response is not None:
             exchange.respond(response)
+
+    def _failed(self, request: Request, route: Route | None, request_id: str) -> Response:
+        """The answer after an exception that nobody foresaw, which is being handled."""
+        _log.exception("request %s: %s %s failed", request_id, request.method, request.path)
+        failure = AwsError("ServiceException", "An internal error occurred.", status=500)
+        return serializer.serialize_error(route, failure, request_id)
 
     async def _call(
         self, plan: Plan, exchange: Exchange, scope: sigv4.Scope | None, request_id: str
     ) -> Response | None:
         """The answer; None when it was a stream, which is over."""
         request, route = exchange.request, plan.route
-        name = route.operation.name
-        handler = self._operations.find(route.service.name, name)
-        body, verifier = request.body, None
-        if self._doorman is None or route.operation.auth_type == "none":
-            caller = self._caller(scope)
-        else:
-            caller, proof = await self._doorman.prove(request, body)
-            verifier = proof.chunks
-        if handler is None:
-            raise not_built(f"{route.service.name}.{name}")
+        body = request.body
+        caller, verifier = await self._prove(plan, request, scope, body)
+        handler = self._handler(plan)
         if bodies.is_coded(request.headers):
             if verifier is not None:
-                raise not_built("chunks that are signed one by one, outside of S3")
-            body = bodies.decode_body(request.headers, body, limit=request.body_limit or _OTHER_LIMIT)
+                raise not_built("chunks that are signed one by one, but those of objects and parts")
+            limit, framing_only = request.body_limit or _OTHER_LIMIT, route.service.name == "s3"
+            body = bodies.decode_body(request.headers, body, limit=limit, framing_only=framing_only)
         parameters = plan.parameters(request, body)
-        context = Context(caller, request_id, self._endpoint(request), request.headers.get("x-amzn-trace-id"))
-        gate = self._operations.gate
-        if gate.enforces:
-            await gate.authorize(caller, *self._operations.accesses(route.service.name, name, caller, parameters))
-        result = await handler(context, parameters)
+        result = await self._ask(plan, handler, self._context(request, caller, request_id), parameters)
         if plan.stream is not None and (events := result.get(plan.stream)) is not None:
             await self._stream(exchange, route, result, events, request_id)
             return None
+        if plan.outgoing is not None and isinstance(outgoing := result.get(plan.outgoing), Outgoing):
+            head = serializer.serialize(route, {**result, plan.outgoing: b""}, request_id)
+            await self._send(exchange, head._replace(status=outgoing.status), outgoing)
+            return None
         return serializer.serialize(route, result, request_id)
+
+    def _handler(self, plan: Plan) -> Handler:
+        service, operation = plan.route.service.name, plan.route.operation.name
+        handler = self._operations.find(service, operation)
+        if handler is None:
+            raise not_built(f"{service}.{operation}")
+        return handler
+
+    async def _ask(self, plan: Plan, handler: Handler, context: Context, parameters: Parameters) -> Mapping[str, Any]:
+        """What the handler answers, if the caller may ask."""
+        gate = self._operations.gate
+        if gate.enforces:
+            caller, route = context.caller, plan.route
+            accesses = self._operations.accesses(route.service.name, route.operation.name, caller, parameters)
+            await gate.authorize(caller, *accesses)
+        return await handler(context, parameters)
+
+    async def _prove(
+        self, plan: Plan, request: Request, scope: sigv4.Scope | None, body: bytes | None
+    ) -> tuple[Caller, Verifier | None]:
+        """Who calls, and who checks the chunks of a body that is signed by chunks. `body`: None while it is to come."""
+        if self._doorman is None or plan.route.operation.auth_type == "none":
+            return self._caller(scope), None
+        caller, proof = await self._doorman.prove(request, body)
+        return caller, proof.chunks
+
+    def _context(self, request: Request, caller: Caller, request_id: str) -> Context:
+        trace = request.headers.get("x-amzn-trace-id")
+        return Context(caller, request_id, self._endpoint(request), trace)
+
+    async def _send(self, exchange: Exchange, head: Response, outgoing: Outgoing) -> None:
+        """Send a body as it is read, no faster than the client takes it."""
+        try:
+            stream = exchange.stream(head, outgoing.length)
+            if stream is None:
+                return
+            try:
+                async for piece in outgoing.pieces:
+                    await stream.write(piece)
+                stream.end()
+            except Exception:
+                _log.exception("the body of %s could not be read", exchange.request.path)
+                stream.abort()
+        finally:
+            await outgoing.pieces.aclose()
 
     async def _stream(
         self, exchange: Exchange, route: Route, result: Mapping[str, Any], events: eventstream.Events, request_id: str
@@ -247,6 +425,8 @@ class Gateway:
                     await self._doorman.prove(request, request.body)
                 except AwsError as refusal:
                     error = refusal
+        if route is None and self._is_for_s3(request):
+            return serializer.serialize_s3_error(error, request_id)
         return serializer.serialize_error(route, refusals.styled(error, route), request_id)
 
     def _caller(self, scope: sigv4.Scope | None) -> Caller:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from lambent.base.clock import Clock
 from lambent.wire import models, validator
@@ -44,15 +44,30 @@ class Client:
 
     async def call(self, service: str, operation: str, parameters: Parameters, caller: Caller) -> Mapping[str, Any]:
         """What the operation answers. Raises AwsError."""
+        elsewhere = self._operations.elsewhere
         handler = self._operations.find(service, operation)
-        if handler is None:
+        moved = elsewhere is not None and elsewhere.answers(service)
+        if handler is None and not moved:
             raise not_built(f"{service}.{operation}")
         validator.validate(models.service(service).operation(operation), parameters)
         if self._operations.gate.enforces and not caller.via:  # what a service asks on its own is its own business
             await self._operations.gate.authorize(
                 caller, *self._operations.accesses(service, operation, caller, parameters)
             )
+        if elsewhere is not None and moved:
+            return await elsewhere.call(service, operation, parameters, caller)
+        assert handler is not None
         return await handler(Context(caller, self._clock.uuid(), ""), parameters)
+
+
+class Elsewhere(Protocol):
+    """The services that are not in this process."""
+
+    def answers(self, service: str) -> bool:
+        """Whether somebody else answers for `service`."""
+
+    async def call(self, service: str, operation: str, parameters: Parameters, caller: Caller) -> Mapping[str, Any]:
+        """What it answers there. Raises AwsError."""
 
 
 class Operations:
@@ -60,6 +75,7 @@ class Operations:
 
     def __init__(self) -> None:
         self.gate: Gate = Open()
+        self.elsewhere: Elsewhere | None = None
         self._handlers: dict[tuple[str, str], Handler] = {}
         self._rules: dict[str, Rules] = {}
 

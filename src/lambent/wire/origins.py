@@ -38,10 +38,10 @@ def is_local(host: str) -> bool:
     return True
 
 
-def refusal(request: Request) -> str | None:
-    """Why the request is refused; None for what tools send."""
+def refusal(request: Request, *, invited: bool = False) -> str | None:
+    """Why the request is refused; None for what tools send, and for a page that was `invited`."""
     origin = request.headers.get("origin")
-    if origin is not None:
+    if origin is not None and not invited:
         parts = origin.partition("://")
         if not parts[1] or not is_local(parts[2]) or origin != f"http://{request.headers.get('host')}":
             return f"Requests of web pages are refused (Origin: {origin[:200]})."

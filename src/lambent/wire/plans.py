@@ -25,12 +25,16 @@ _TARGET = b"x-amz-target"
 class Plan:
     """How requests to one path are read."""
 
-    __slots__ = ("_headers", "_kept", "_payload", "route", "stream")
+    __slots__ = ("_headers", "_kept", "_payload", "outgoing", "route", "stream", "takes")
 
     def __init__(self, route: Route) -> None:
         self.route = route
         self.stream = eventstream.member(route.operation)
         """The member of the output that is a stream of events."""
+        self.outgoing = _payload_name(route.operation.output_shape) if route.operation.has_streaming_output else None
+        """The member of the output that may be a stream of bytes, `wire.streams.Outgoing`."""
+        self.takes = _streamed_payload(route)
+        """The member of the input that its handler reads as it comes, a `wire.streams.Incoming`."""
         self._payload = _opaque_payload(route)
         self._headers = _header_names(route) if self._payload is not None else ()
         self._kept: dict[tuple[bytes | None, ...], Mapping[str, Any]] = {}
@@ -38,6 +42,10 @@ class Plan:
     @property
     def worth_keeping(self) -> bool:
         return self._payload is not None
+
+    def parameters_but_body(self, request: Request) -> Mapping[str, Any]:
+        """Those of a request whose body is still to come."""
+        return _read(self.route, request, b"")
 
     def parameters(self, request: Request, body: bytes) -> Mapping[str, Any]:
         """Parsed and validated; AwsError for what the model does not allow. `body` has its codings undone."""
@@ -75,6 +83,17 @@ def _read(route: Route, request: Request, body: bytes) -> Mapping[str, Any]:
     parameters = parser.parse(route, request, body)
     validator.validate(route.operation, parameters)
     return parameters
+
+
+def _payload_name(shape: StructureShape | None) -> str | None:
+    return None if shape is None else shape.serialization.get("payload")
+
+
+def _streamed_payload(route: Route) -> str | None:
+    """Only of S3, whose objects do not fit into memory."""
+    if route.service.name != "s3" or not route.operation.has_streaming_input:
+        return None
+    return _payload_name(route.operation.input_shape)
 
 
 def _opaque_payload(route: Route) -> str | None:

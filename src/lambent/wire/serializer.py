@@ -15,7 +15,7 @@ import orjson
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from lambent.base.http import Response
-from lambent.wire import models
+from lambent.wire import models, s3_answers
 from lambent.wire.errors import AwsError
 from lambent.wire.models import Service
 from lambent.wire.router import Route
@@ -55,7 +55,7 @@ def serialize_error(route: Route | None, error: AwsError, request_id: str) -> Re
     status = error.status or _status(shape)
     protocol = route.protocol if route is not None else models.REST_JSON
     if protocol in (models.QUERY, models.EC2, models.REST_XML):
-        return _xml_error(protocol, error, shape, status, request_id)
+        return _xml_error(protocol, service.name if service else "", error, shape, status, request_id)
     code = shape.name if shape is not None else error.code
     body = _error_body(protocol, error, shape, code)
     further = [*_query_compatible(service, shape, status), *_error_headers(shape, error)]
@@ -67,6 +67,13 @@ def serialize_error(route: Route | None, error: AwsError, request_id: str) -> Re
         kind = _JSON_TYPES[str(service.metadata.get("jsonVersion", "1.0"))]
     headers = [*_headers(kind, request_id), ("x-amzn-ErrorType", code), *further]
     return Response(status, headers, orjson.dumps(body))
+
+
+def serialize_s3_error(error: AwsError, request_id: str) -> Response:
+    """As `serialize_error` for S3, whatever was asked."""
+    shape = models.service("s3").error(error.code)
+    status, headers, text = s3_answers.error(error, error.status or _status(shape), request_id)
+    return Response(status, [("Content-Type", "application/xml"), *headers], _declared(text))
 
 
 def _headers(content_type: str, request_id: str) -> Headers:
@@ -126,13 +133,17 @@ def _query_compatible(service: Service | None, shape: Shape | None, status: int)
     return [("x-amzn-query-error", f"{code};{'Sender' if status < 500 else 'Receiver'}")]
 
 
-def _xml_error(protocol: str, error: AwsError, shape: Shape | None, status: int, request_id: str) -> Response:
+def _xml_error(
+    protocol: str, service: str, error: AwsError, shape: Shape | None, status: int, request_id: str
+) -> Response:
     code = shape.metadata.get("error", {}).get("code", error.code) if shape is not None else error.code
     if protocol == models.QUERY and shape is None and code == "ValidationException":
         code = "ValidationError"  # as the services of the query protocol have always called it
     inner = f"<Code>{escape(str(code))}</Code><Message>{escape(error.message or '')}</Message>"
     extra = "".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in error.fields.items() if name != "Type")
     header = ("x-amz-request-id" if protocol == models.REST_XML else "x-amzn-RequestId", request_id)
+    if service == "s3":
+        return serialize_s3_error(error, request_id)
     if protocol == models.EC2:
         text = f"<Response><Errors><Error>{inner}{extra}</Error></Errors><RequestID>{request_id}</RequestID></Response>"
     elif protocol == models.REST_XML:
@@ -161,9 +172,11 @@ def _declared(text: str) -> bytes:
 def _rest(route: Route, shape: Shape | None, result: Mapping[str, Any], request_id: str) -> Response:
     status = int(route.operation.http.get("responseCode", 200))
     is_json = route.protocol == models.REST_JSON
-    identity = ("x-amzn-RequestId" if is_json else "x-amz-request-id", request_id)
+    identity = [("x-amzn-RequestId" if is_json else "x-amz-request-id", request_id)]
+    if route.service.name == "s3":
+        identity = s3_answers.identity(request_id)
     if not isinstance(shape, StructureShape):
-        return Response(status, [identity], b"")
+        return Response(status, identity, b"")
     headers: Headers = []
     body_members: dict[str, Any] = {}
     places = _places(shape)
@@ -187,12 +200,22 @@ def _rest(route: Route, shape: Shape | None, result: Mapping[str, Any], request_
             status = int(body_members.get("StatusCode", status))
         body, content_type = orjson.dumps(_document(shape, body_members, UNIX)), "application/json"
     elif body_members or _has_body(shape):
-        body, content_type = _xml_root(shape, body_members, f"{route.operation.name}Result"), "text/xml"
+        body, content_type = _xml_result(route, shape, body_members)
     else:
         body, content_type = b"", ""
     if content_type and not any(name.lower() == "content-type" for name, _value in headers):
         headers.append(("Content-Type", content_type))
-    return Response(status, [*headers, identity], body)
+    return Response(status, [*headers, *identity], body)
+
+
+def _xml_result(route: Route, shape: StructureShape, members: Mapping[str, Any]) -> tuple[bytes, str]:
+    name = route.operation.name
+    if route.service.name != "s3":
+        return _xml_root(shape, members, f"{name}Result"), "text/xml"
+    if name == "GetBucketLocation":
+        return _declared(s3_answers.location(members)), "application/xml"
+    root = s3_answers.ROOTS.get(name, f"{name}Result")
+    return _xml_root(shape, members, root, s3_answers.NAMESPACE), "application/xml"
 
 
 @cache
@@ -221,7 +244,7 @@ def _payload(member: Shape, value: Any, is_json: bool) -> tuple[bytes, str]:
         return (value or "").encode(), "application/json" if is_json else "text/plain"
     if is_json:
         return orjson.dumps(_document(member, value or {}, UNIX)), "application/json"
-    return _xml_root(member, value or {}, member.name), "text/xml"
+    return _xml_root(member, value or {}, member.name), "application/xml"
 
 
 def _header(shape: Shape, value: Any) -> str:
@@ -314,9 +337,9 @@ def _query(route: Route, shape: Shape | None, result: Mapping[str, Any], request
     return Response(200, [("Content-Type", "text/xml"), ("x-amzn-RequestId", request_id)], _declared(root))
 
 
-def _xml_root(shape: Shape, value: Mapping[str, Any], default: str) -> bytes:
+def _xml_root(shape: Shape, value: Mapping[str, Any], default: str, namespace: str | None = None) -> bytes:
     name = shape.serialization.get("name") or shape.serialization.get("resultWrapper") or default
-    namespace = shape.serialization.get("xmlNamespace", {})
+    namespace = namespace or shape.serialization.get("xmlNamespace", {})
     uri = namespace.get("uri") if isinstance(namespace, Mapping) else namespace
     attribute = f" xmlns={quoteattr(str(uri))}" if uri else ""
     assert isinstance(shape, StructureShape)

@@ -50,6 +50,30 @@ def code_location(s: Script) -> None:
     s.call("get-function-response-updated", "GetFunction", FunctionName=name)
 
 
+@play("TestLambdaFunction::test_lambda_code_location_s3")
+def code_in_s3(s: Script) -> None:
+    name = s.name()
+    s.stage.put_object("packages", "one.zip", package())
+    s.stage.put_object("packages", "two.zip", package("new"))
+    code = {"S3Bucket": "packages", "S3Key": "one.zip"}
+    s.created("create_response_s3", Code=code, Handler="index.handler", Environment=None, Timeout=None)
+    s.call("get-function-response", "GetFunction", FunctionName=name)
+    s.call("update-function-response", "UpdateFunctionCode", FunctionName=name, S3Bucket="packages", S3Key="two.zip")
+    s.call("get-function-response-updated", "GetFunction", FunctionName=name)
+
+
+@play("TestLambdaFunction::test_lambda_code_location_s3_errors")
+def code_that_is_not_in_s3(s: Script) -> None:
+    s.stage.put_object("packages", "one.zip", package())
+    nowhere = {"S3Bucket": "there-is-no-such-bucket", "S3Key": "one.zip"}
+    missing = {"S3Bucket": "packages", "S3Key": "missing.zip"}
+    s.create("create-error-wrong-bucket", Code=nowhere)
+    s.create("create-error-wrong-key", Code=missing)
+    s.created(None, Code={"S3Bucket": "packages", "S3Key": "one.zip"})
+    s.call("update-error-wrong-bucket", "UpdateFunctionCode", FunctionName=s.name(), **nowhere)
+    s.call("update-error-wrong-key", "UpdateFunctionCode", FunctionName=s.name(), **missing)
+
+
 @play("TestLambdaFunction::test_redundant_updates")
 def redundant_updates(s: Script) -> None:
     name, update = s.name(), {"Description": "1st update description"}

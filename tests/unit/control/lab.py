@@ -20,6 +20,7 @@ from lambent.control import store as store_module
 from lambent.control.alias_store import AliasStore
 from lambent.control.aliases import Aliases
 from lambent.control.attachments import Attachments
+from lambent.control.code import Code
 from lambent.control.code_signing import CodeSigning
 from lambent.control.concurrency import Concurrency
 from lambent.control.concurrency_store import PROVISION, ConcurrencyStore
@@ -30,6 +31,7 @@ from lambent.control.image_reference import own_hosts
 from lambent.control.images import Images
 from lambent.control.layer_store import LayerStore
 from lambent.control.layers import Layers
+from lambent.control.links import CodeLinks
 from lambent.control.operations import register
 from lambent.control.orphans import Orphans
 from lambent.control.permissions import Permissions
@@ -40,6 +42,8 @@ from lambent.control.store import PREPARE, FunctionStore, Preparation
 from lambent.control.versions import Versions
 from lambent.services.kms import store as kms_store
 from lambent.services.kms.service import Kms
+from lambent.services.s3 import store as s3_store
+from lambent.services.s3.service import S3
 from lambent.testing import FakeClock
 from lambent.wire import models, validator
 from lambent.wire.errors import AwsError
@@ -90,10 +94,14 @@ class Lab:
         self.operations = Operations()
         self.kms = Kms(self.db, self.clock, bytes(32))
         self.kms.register(self.operations)
-        self.secrets = Secrets(Client(self.operations, self.clock))
+        self.client = Client(self.operations, self.clock)
+        self.s3 = S3(self.db, root / "objects", self.clock, self.jobs, self.client)
+        self.s3.register(self.operations)
+        self.secrets = Secrets(self.client)
         self.layer_versions = LayerStore(self.db)
         self.orphans = Orphans((self.store, self.layer_versions), self.blobs, self.trees, lambda: self.running)
-        means = (self.blobs, self.trees, self.orphans, self.clock, b"key")
+        code = Code(self.blobs, self.trees, self.orphans, self.client)
+        means = (code, CodeLinks(self.blobs, self.clock, b"key"), self.clock)
         self.layers = Layers(self.layer_versions, *means, self.store.code_size, {ORGANIZATION: frozenset((FRIEND,))})
         attachments = Attachments(self.layers, self.layer_versions, self.orphans, self.trees)
         self.aliases = AliasStore(self.db, self.clock)
@@ -130,9 +138,10 @@ class Lab:
     async def open(cls, root: Path, **options: Any) -> Lab:
         lab = cls(root, **options)
         stores = (store_module, resources_module, layer_store, alias_store, concurrency_store)
-        modules = (jobs_module, *stores, kms_store, plaintext)
+        modules = (jobs_module, *stores, kms_store, s3_store, plaintext)
         await migrate(lab.db, [step for module in modules for step in module.MIGRATIONS])
         await lab.kms.start()
+        await lab.s3.start()
         await seal_what_is_readable(lab.db, lab.secrets)
         await lab.store.load()
         await lab.layer_versions.load()
@@ -144,6 +153,7 @@ class Lab:
     async def close(self) -> None:
         await self.orphans.stop()
         await self.jobs.stop()
+        await self.s3.stop()
         await self.kms.stop()
         await self.db.close()
 
@@ -166,6 +176,17 @@ class Lab:
 
     def _code_size(self, account: str, region: str) -> int:
         return self.store.code_size(account, region) + self.layer_versions.code_size(account, region)
+
+    async def put_object(
+        self, bucket: str, key: str, body: bytes, *, account: str = ACCOUNT, region: str = REGION, **members: Any
+    ) -> Any:
+        """Into S3; the bucket is made where it is missing."""
+        caller = Caller(account, region)
+        if self.s3.buckets.find(bucket) is None:
+            constraint = {} if region == REGION else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+            await self.client.call("s3", "CreateBucket", {"Bucket": bucket, **constraint}, caller)
+        wanted = {"Bucket": bucket, "Key": key, "Body": body, **members}
+        return await self.client.call("s3", "PutObject", wanted, caller)
 
     async def call(self, operation: str, *, account: str = ACCOUNT, region: str = REGION, **members: Any) -> Any:
         """What the gateway does with parsed parameters: validate, then ask the handler."""

@@ -56,11 +56,14 @@ async def test_what_was_not_said_is_not_shown(lab: Lab) -> None:
     assert not {"CompatibleRuntimes", "CompatibleArchitectures", "LicenseInfo"} & shown.keys()
 
 
-async def test_content_in_s3_and_no_content_are_refused(lab: Lab) -> None:
-    in_storage = {"S3Bucket": "b-ucket", "S3Key": "k"}
-    error = await lab.refusal("PublishLayerVersion", LayerName="l", Content=in_storage)
-    assert (error.status, error.code) == (501, "NotImplementedException")
-    assert "S3" in str(error.message)
+async def test_content_comes_from_s3(lab: Lab) -> None:
+    await lab.put_object("layers", "layer.zip", make_zip("layer"))
+    shown = await lab.call("PublishLayerVersion", LayerName="l", Content={"S3Bucket": "layers", "S3Key": "layer.zip"})
+    assert shown["Content"]["CodeSize"] == len(make_zip("layer"))
+    assert await stored(lab, "layer") == (True, True)
+
+
+async def test_no_content_is_refused(lab: Lab) -> None:
     error = await lab.refusal("PublishLayerVersion", LayerName="l", Content={})
     assert error.code == "InvalidParameterValueException"
     assert (await lab.call("ListLayers"))["Layers"] == []

@@ -337,7 +337,7 @@ async def test_layers_are_refused_in_the_words_of_aws(lab):
         ),
         ({"DurableConfig": {"ExecutionTimeout": 10}}, "DurableConfig"),
         ({"Runtime": "custom"}, "Runtime=custom"),
-        ({"Code": {"S3Bucket": "bucket", "S3Key": "key"}}, "S3Bucket"),
+        ({"Code": {"S3Bucket": "bucket", "S3Key": "key", "S3ObjectStorageMode": "REFERENCE"}}, "REFERENCE"),
         ({"Code": {"ZipFile": b"x", "SourceKMSKeyArn": "arn:aws:kms:us-east-1:1:key/1"}}, "SourceKMSKeyArn"),
     ],
 )

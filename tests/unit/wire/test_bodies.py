@@ -95,7 +95,7 @@ def test_framing_round_trip(pieces: list[bytes], signed: bool, algorithm: str | 
     assert decode(frame(pieces, signed=signed, trailers=trailers), **values) == data
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(PIECES, st.booleans(), st.booleans())
 def test_truncation_anywhere_is_an_error(pieces: list[bytes], signed: bool, trailed: bool) -> None:
     data = b"".join(pieces)
