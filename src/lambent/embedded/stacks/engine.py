@@ -293,6 +293,12 @@ def delete_stack(backend: Any, name_or_stack_id: str) -> None:
         del backend.change_sets[key]
 
 
+def stack_parameters(stack: Any) -> dict[str, Any]:
+    """As they were given: `UsePreviousValue` of a parameter that names one of SSM means that name, not its value."""
+    declared = stack.template_dict.get("Parameters") or {}
+    return {name: stack.parameters.get(name, each.get("Default")) for name, each in declared.items()}
+
+
 # Change sets: their names are of one stack, where moto has them for all
 
 
@@ -371,6 +377,7 @@ def install() -> None:
     models.Stack.create_resources = create_resources
     models.Stack.update = update
     models.Stack.delete = delete
+    models.Stack.stack_parameters = property(stack_parameters)
     models.Stack.parse_template = staticmethod(parse_template)
     models.ChangeSet._parse_template = _parse_change_set
     models.CloudFormationBackend.delete_stack = delete_stack
