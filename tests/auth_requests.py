@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import botocore.auth
 import botocore.session
+import cbor2
 from botocore import UNSIGNED
 from botocore.auth import S3SigV4Auth, SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest, AWSResponse, HeadersDict
@@ -102,6 +103,10 @@ def _member(service: str, name: str, shape: Shape, known: Mapping[tuple[str, str
         return int(shape.metadata.get("min", 1)) or 1
     if kind == "boolean":
         return True
+    if kind == "timestamp":
+        return datetime(2024, 2, 29, tzinfo=UTC)
+    if kind in ("float", "double"):
+        return 1.0
     if kind == "blob":
         return b"bytes"
     return "f" * max(1, int(shape.metadata.get("min", 1)))
@@ -175,6 +180,9 @@ def _text(value: Any) -> str:
 
 def error(headers: Any, body: bytes) -> tuple[str, str]:
     """The code and the message of an answer in any protocol."""
+    if "cbor" in headers.get("content-type", ""):
+        document = cbor2.loads(body)
+        return document["__type"], document.get("message") or document.get("Message") or ""
     text = body.decode(errors="replace")
     if match := re.search(r"<Code>(.*?)</Code>", text):
         message = re.search(r"<Message>(.*?)</Message>", text, re.DOTALL)

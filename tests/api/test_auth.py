@@ -137,7 +137,7 @@ def refused(code: str, service: str) -> tuple[int, str]:
     }
     if protocol == "query":
         return 403, query[code]
-    return (400 if protocol == "json" else 403), code
+    return (400 if protocol in ("json", "smithy-rpc-v2-cbor") else 403), code
 
 
 def operations() -> list[tuple[str, str]]:
@@ -145,7 +145,7 @@ def operations() -> list[tuple[str, str]]:
     return [(service, name) for service in RULES for name in sorted(RULES[service]) if service in _SERVICES]
 
 
-_SERVICES = ("ecr", "iam", "kms", "lambda", "logs", "sts")
+_SERVICES = ("cloudwatch", "ecr", "iam", "kms", "lambda", "logs", "sts")
 
 
 @pytest.mark.parametrize(("service", "name"), operations(), ids=lambda value: str(value))

@@ -79,7 +79,7 @@ def _cancel(task: asyncio.Task[None]) -> None:
 
 def _likely(request: Request) -> Route | None:
     """What a request without a readable signature seems to ask for: its errors are in that protocol."""
-    for name in (None, "iam", "sts"):
+    for name in (None, "cloudwatch", "iam", "sts"):
         with contextlib.suppress(AwsError):
             return router.route(request, name)
     return None
