@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import io
@@ -77,6 +78,12 @@ def _lean(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return None if any(part in info.name for part in unwanted) else info
 
 
+@functools.lru_cache(maxsize=4)
+def _compressed(tar: bytes) -> bytes:
+    """A base is compressed once, however many images have it."""
+    return gzip.compress(tar, 1, mtime=0)
+
+
 def layout(directory: Path, layers: Iterable[bytes], architecture: str = "amd64", **config: Any) -> str:
     """An OCI layout with one image, tagged latest; the digest of its manifest. `config`: Entrypoint, Cmd, Env, …"""
     blobs = directory / "blobs/sha256"
@@ -88,7 +95,7 @@ def layout(directory: Path, layers: Iterable[bytes], architecture: str = "amd64"
         return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
 
     tars = list(layers)
-    parts = [put(gzip.compress(tar, 1, mtime=0), LAYER) for tar in tars]
+    parts = [put(_compressed(tar), LAYER) for tar in tars]
     settings = {"architecture": architecture, "os": "linux", "config": config}
     contents = [f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in tars]
     described = put(json.dumps(settings | {"rootfs": {"type": "layers", "diff_ids": contents}}).encode(), CONFIG)

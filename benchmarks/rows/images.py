@@ -25,7 +25,7 @@ import imagery
 CONTENDERS = ("lambent",)
 FUNCTIONS = 20
 INVOKES = 300
-BULK = 180_000_000  # bytes of the layer that makes the image a large one
+BULK = 460_000_000  # bytes of the layer that makes the image a large one
 SETTINGS = {
     "Entrypoint": ["/usr/bin/python", "-m", "awslambdaric"],
     "Cmd": ["lambda_function.lambda_handler"],
