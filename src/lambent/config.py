@@ -26,7 +26,9 @@ SERVICE_MODES = ("native", "embedded", "none")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PREFIX = "LAMBENT_"
 FILE_VARIABLE = "LAMBENT_CONFIG"
+PORT = 4566
 _ROOT_KEY_BYTES = 32
+_RUNTIME_API_PORT = 9001  # taken in the network of every function
 
 
 class ConfigError(Exception):
@@ -40,7 +42,7 @@ class Config:
     data_dir: Path  # everything that outlives the server
     runtimes_dir: Path | None = None  # what `lambent runtimes install` brings; None: in data_dir
     host: str = "127.0.0.1"
-    port: int = 4566  # 0: any free port
+    port: int = PORT  # 0: any free port
     isolation: str = "auto"  # one of ISOLATIONS
     oci_runtime: str = "auto"  # its command, for isolation oci and gvisor
     auth: str = "off"
@@ -66,9 +68,14 @@ class Config:
     services: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # where each AWS service is: `_services`
 
     @property
-    def has_doors(self) -> bool:
-        """Whether functions reach this server's AWS API."""
-        return self.function_endpoint == "on"
+    def door(self) -> int | None:
+        """The port at which a function finds this server's AWS API in its own network; None when it does not.
+
+        The server's own where that is known and free there, so that URLs which functions hand on are good outside.
+        """
+        if self.function_endpoint != "on":
+            return None
+        return PORT if self.port in (0, _RUNTIME_API_PORT) else self.port
 
     @property
     def runtimes(self) -> Path:

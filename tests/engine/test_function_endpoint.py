@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,17 @@ def test_python_brings_boto3_and_the_function_s_own_wins(lambda_client: Any, nam
 def test_what_the_function_says_of_its_endpoint_wins(lambda_client: Any, name: str) -> None:
     create(lambda_client, name, LOOK, Environment={"Variables": {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}})
     assert invoke(lambda_client, name)[0] == "http://127.0.0.1:1"
+
+
+def test_it_has_the_port_of_the_server(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = Server(tmp_path / "data", "--runtimes-dir", str(RUNTIMES), "--port", str(port))
+    try:
+        create(server.client(), "looks", LOOK)
+        assert invoke(server.client(), "looks")[0] == server.endpoint
+    finally:
+        assert server.stop() == 0
 
 
 def test_it_can_be_switched_off(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ class App:
         self._driver = await start_driver(config, state, closing)
         lends = lender(clock, state, self._accounts)
         credentials = Credentials(lends)
-        doors = Doors() if config.has_doors else None
+        doors = Doors() if config.door is not None else None
         engine = await start_engine(
             config, clock, state, stores, self._driver, logs, variables, credentials, doors, closing
         )

@@ -68,7 +68,7 @@ def _driver(config: Config, state: State) -> Driver:
                 engine=engine,
                 tmp=config.tmp,
                 file_systems=config.file_systems,
-                door=config.has_doors,
+                door=config.door,
                 network=_network(config, state),
             )
         case _:
@@ -78,7 +78,7 @@ def _driver(config: Config, state: State) -> Driver:
                 stems=config.stems,
                 tmp=config.tmp,
                 file_systems=config.file_systems,
-                door=config.has_doors,
+                door=config.door,
                 network=_network(config, state),
             )
 

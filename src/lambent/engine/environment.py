@@ -36,7 +36,6 @@ from lambent.engine.shutdown import FAILURE, SPINDOWN, TIMEOUT
 from lambent.engine.states import TRANSITIONS, State
 from lambent.engine.telemetry import Telemetry
 from lambent.engine.telemetry_buffer import Allowance
-from lambent.engine.variables import ENDPOINT
 
 AHEAD_SECONDS = 130.0  # the cap of an init phase before any invocation; a longer function timeout counts
 RUNTIME_CONNECTIONS = 8  # of one runtime; clients use one or two, and each can hold tens of megabytes of the server
@@ -190,7 +189,8 @@ class Environment:
         if self._sandbox.door is None:
             return await doors.url()
         self._door = doors.door(self._sandbox.door)
-        return ENDPOINT
+        port = self._sandbox.door.getsockname()[1]
+        return f"http://127.0.0.1:{port}"  # an address and no name: SDKs then put buckets into the path
 
     async def restart(self, seconds: float) -> Outcome | None:
         """Run the init phase again in the same sandbox; `seconds` bounds it, as it now counts as invoke time."""

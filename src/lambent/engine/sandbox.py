@@ -74,7 +74,7 @@ class Sandbox(Protocol):
     listener: socket.socket
     """Accepts the runtime's connections to the Runtime API: only this sandbox can reach it."""
     door: socket.socket | None
-    """Accepts the function's connections to the AWS API, at `variables.ENDPOINT` of this sandbox and nowhere else.
+    """Accepts the function's connections to the AWS API, at a port of this sandbox and nowhere else.
 
     None where there is no such socket: the function can reach the server's own endpoint, or nothing."""
     log_fd: int

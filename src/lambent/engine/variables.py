@@ -9,8 +9,6 @@ from lambent.engine.runtimes import Runtime
 
 RUNTIME_API_PORT = 9001
 RUNTIME_API = f"127.0.0.1:{RUNTIME_API_PORT}"
-ENDPOINT_PORT = 4566
-ENDPOINT = f"http://127.0.0.1:{ENDPOINT_PORT}"  # an address and no name: SDKs then put buckets into the path
 
 
 def environment(

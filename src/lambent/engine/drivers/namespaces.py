@@ -39,15 +39,15 @@ class NamespaceDriver:
         tmp: str = "auto",
         own_client: bool = True,
         file_systems: Mapping[str, Path] | None = None,
-        door: bool = True,
+        door: int | None = None,
         network: Network | None = None,
     ) -> None:
         """`directory` is ours to use; `trees` holds the unpacked code; `tag` tells servers of one machine apart.
 
         `stems` sandboxes of each runtime wait ready. `tmp` is "disk", "memory", or "auto" for disk where it can be.
         `own_client` False runs AWS's C extension in the Python runtime client where it fits. `file_systems` are the
-        directories that stand for access points, by ARN. With a `door` a sandbox can reach this server's AWS API.
-        `network` is what it reaches outside; None: nothing.
+        directories that stand for access points, by ARN. At the port `door` of its own network a sandbox can reach this
+        server's AWS API. `network` is what it reaches outside; None: nothing.
         """
         self._directory = directory
         self._trees = trees

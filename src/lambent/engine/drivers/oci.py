@@ -215,7 +215,7 @@ class OciDriver:
         engine: Engine,
         tmp: str = "auto",
         file_systems: Mapping[str, Path] | None = None,
-        door: bool = True,
+        door: int | None = None,
         network: Network | None = None,
     ) -> None:
         """`engine` is the OCI runtime; all else is as with the namespace driver."""

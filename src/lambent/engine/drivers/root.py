@@ -10,7 +10,7 @@ from typing import Any
 from lambent.engine import seccomp
 from lambent.engine.drivers import interpreter
 from lambent.engine.runtimes import Runtime, Start
-from lambent.engine.variables import ENDPOINT_PORT, RUNTIME_API_PORT
+from lambent.engine.variables import RUNTIME_API_PORT
 
 SANDBOX_USER = "sbx_user1051"  # the name AWS gives it
 SANDBOX_UID = 993  # what an unprivileged server makes it look like; with root every environment has its own
@@ -103,13 +103,13 @@ def image_command() -> tuple[str, ...]:
     return (*interpreter.self_contained(), f"{GUEST_INSIDE}/container.py")
 
 
-def listeners(*, door: bool) -> list[tuple[str, int]]:
-    """Where the server listens in the network of every sandbox: the Runtime API and, with a `door`, the AWS API."""
-    ports = [RUNTIME_API_PORT, ENDPOINT_PORT] if door else [RUNTIME_API_PORT]
+def listeners(*, door: int | None) -> list[tuple[str, int]]:
+    """Where the server listens in the network of every sandbox: the Runtime API and, at port `door`, the AWS API."""
+    ports = [RUNTIME_API_PORT] if door is None else [RUNTIME_API_PORT, door]
     return [("127.0.0.1", port) for port in ports]
 
 
-def common_plan(runtime: Runtime, *, user_namespace: bool, door: bool) -> dict[str, Any]:
+def common_plan(runtime: Runtime, *, user_namespace: bool, door: int | None) -> dict[str, Any]:
     """What the inits of all environments of `runtime` must know."""
     return {
         "op": "plan",
