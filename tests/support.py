@@ -122,7 +122,7 @@ def deploy(client: Any, name: str, runtime: str, package: bytes, **settings: Any
 
 def run(*command: Any, **options: Any) -> str:
     """What a command prints; it must succeed."""
-    result = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120, **options)
+    result = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=240, **options)
     assert result.returncode == 0, f"{' '.join(map(str, command))}\n{result.stdout}{result.stderr}"
     return result.stdout
 

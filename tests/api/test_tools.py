@@ -1,4 +1,4 @@
-"""awslocal and tflocal, unmodified: each deploys a function that answers."""
+"""awslocal, samlocal, cdklocal and tflocal, unmodified: each deploys a function that answers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support import ROLE, RUNTIME, Server, clean_environment, invoke, run, zip_files
 
 CLIENTS = Path(sys.prefix) / "clients/bin"  # what `scripts/bootstrap test` has installed
+CDK = Path(sys.prefix) / "tools/node_modules/.bin"
 MIRRORS = ("~/.terraform.d/plugins", "/usr/local/share/terraform/plugins", "/opt/tf-plugins")
 PROVIDER = "registry.terraform.io/hashicorp/aws"
 TRUST = {
@@ -62,6 +64,128 @@ def test_awslocal(server: Server, environment: dict[str, str], tmp_path: Path, n
     run(awslocal, "sqs", "create-queue", "--queue-name", name[:70], env=environment)
     listed = run(awslocal, "sqs", "list-queues", "--queue-name-prefix", name[:70], env=environment)
     assert json.loads(listed)["QueueUrls"] == [f"{server.endpoint}/000000000000/{name[:70]}"]
+
+
+SAM = """
+AWSTemplateFormatVersion: '2010-09-09'
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Hello:
+    Type: AWS::Serverless::Function
+    Properties:
+      FunctionName: %s
+      CodeUri: src/
+      Runtime: %s
+      Handler: index.handler
+      Policies: [AWSLambdaBasicExecutionRole]
+      AutoPublishAlias: live
+"""
+
+
+def test_samlocal(server: Server, environment: dict[str, str], tmp_path: Path, name: str) -> None:
+    samlocal = tool(CLIENTS / "samlocal")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "template.yaml").write_text(SAM % (name, RUNTIME))
+    options = ("--resolve-s3", "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar")
+    stack = f"sam-{name[-8:]}"
+    for answer in ("one", "two"):
+        (tmp_path / "src/index.py").write_text(code(answer))
+        run(samlocal, "deploy", "--stack-name", stack, *options, cwd=tmp_path, env=environment)
+        assert invoke(server.client(), name, Qualifier="live")[0] == answer
+    run(
+        samlocal,
+        "delete",
+        "--stack-name",
+        stack,
+        "--no-prompts",
+        "--region",
+        "us-east-1",
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert name not in {each["FunctionName"] for each in server.client().list_functions()["Functions"]}
+
+
+def assembly(folder: Path, name: str, answer: str) -> None:
+    """What `cdk synth` writes for a stack with one function: its library is not needed to deploy it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "asset").mkdir(parents=True)
+    (folder / "asset/index.py").write_text(code(answer))
+    key = hashlib.sha256(answer.encode()).hexdigest()
+    bootstrap = {
+        "requiresBootstrapStackVersion": 6,
+        "bootstrapStackVersionSsmParameter": "/cdk-bootstrap/hnb659fds/version",
+    }
+    bucket = "cdk-hnb659fds-assets-000000000000-us-east-1"
+
+    def role(kind: str) -> str:
+        return f"arn:${{AWS::Partition}}:iam::000000000000:role/cdk-hnb659fds-{kind}-role-000000000000-us-east-1"
+
+    def asset(path: str, packaging: str, object_key: str) -> dict[str, Any]:
+        place = {
+            "bucketName": bucket,
+            "objectKey": object_key,
+            "region": "us-east-1",
+            "assumeRoleArn": role("file-publishing"),
+        }
+        return {"source": {"path": path, "packaging": packaging}, "destinations": {"current": place}}
+
+    function = {
+        "FunctionName": name,
+        "Runtime": RUNTIME,
+        "Handler": "index.handler",
+        "Role": {"Fn::GetAtt": ["Role", "Arn"]},
+        "Code": {
+            "S3Bucket": {"Fn::Sub": "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}"},
+            "S3Key": f"{key}.zip",
+        },
+    }
+    version = {"Type": "AWS::SSM::Parameter::Value<String>", "Default": "/cdk-bootstrap/hnb659fds/version"}
+    template = {
+        "Resources": {
+            "Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": TRUST}},
+            "Function": {"Type": "AWS::Lambda::Function", "Properties": function},
+            "CDKMetadata": {"Type": "AWS::CDK::Metadata", "Properties": {"Analytics": "v2"}},
+        },
+        "Parameters": {"BootstrapVersion": version},
+    }
+    stack = {
+        "templateFile": "App.template.json",
+        "assumeRoleArn": role("deploy"),
+        "cloudFormationExecutionRoleArn": role("cfn-exec"),
+        "stackTemplateAssetObjectUrl": f"s3://{bucket}/{key}.json",
+        "lookupRole": {"arn": role("lookup"), **bootstrap},
+        **bootstrap,
+    }
+    artifacts = {
+        "App.assets": {"type": "cdk:asset-manifest", "properties": {"file": "App.assets.json", **bootstrap}},
+        "App": {
+            "type": "aws:cloudformation:stack",
+            "environment": "aws://000000000000/us-east-1",
+            "properties": stack,
+            "dependencies": ["App.assets"],
+            "displayName": "App",
+        },
+    }
+    files = {key: asset("asset", "zip", f"{key}.zip"), f"{key}-t": asset("App.template.json", "file", f"{key}.json")}
+    for path, content in {
+        "App.template.json": template,
+        "App.assets.json": {"version": "39.0.0", "files": files, "dockerImages": {}},
+        "manifest.json": {"version": "39.0.0", "artifacts": artifacts},
+    }.items():
+        (folder / path).write_text(json.dumps(content))
+
+
+def test_cdklocal(server: Server, environment: dict[str, str], tmp_path: Path, name: str) -> None:
+    cdklocal = tool(CDK / "cdklocal")
+    run(cdklocal, "bootstrap", "aws://000000000000/us-east-1", "--no-notices", cwd=tmp_path, env=environment)
+    options = ("--app", str(tmp_path / "cdk.out"), "--no-notices", "--ci")
+    for answer in ("one", "two"):
+        assembly(tmp_path / "cdk.out", name, answer)
+        run(cdklocal, "deploy", *options, "--require-approval", "never", cwd=tmp_path, env=environment)
+        assert invoke(server.client(), name)[0] == answer
+    run(cdklocal, "destroy", *options, "--force", cwd=tmp_path, env=environment)
+    assert name not in {each["FunctionName"] for each in server.client().list_functions()["Functions"]}
 
 
 TERRAFORM = """
