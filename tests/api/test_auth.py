@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
 import re
@@ -10,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from botocore.exceptions import ClientError
 from auth_requests import ACCOUNT, REGION, Wire, members, sign
 from lambent.app.actions import RULES
 from lambent.wire import gate, models
+from lambent.wire.signatures import signing_key
 from support import Server, clean_environment, zip_files
 
 _MISMATCH = "The request signature we calculated does not match the signature you provided."
@@ -380,3 +384,56 @@ def test_neighbours_that_are_not_native_ask_too(world: World) -> None:
     assert world.wire.send(plain)[0] == 403
     assert world.wire.send(sign(plain, "sns", world.admin[0], "no"))[:2] == (403, "SignatureDoesNotMatch")
     assert world.wire.send(sign(plain, "sns", *world.nobody))[:2] == (403, "AccessDenied")
+
+
+def test_s3_by_signature_link_policy_and_chunks(world: World) -> None:
+    def ask(url: str, method: str = "GET", body: bytes = b"", headers: dict[str, str] | None = None) -> tuple[int, str]:
+        return world.wire.send(AWSRequest(method, url, headers or {}, body))[:2]
+
+    s3, reader = world.client("s3"), world.user("reader")
+    s3.create_bucket(Bucket="bucket1")
+    s3.put_object(Bucket="bucket1", Key="a b/c+d", Body=b"content")
+    with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+        world.client("s3", world.admin[0], "no").put_object(Bucket="bucket1", Key="x", Body=b"x")
+    with pytest.raises(ClientError, match="InvalidAccessKeyId"):
+        world.client("s3", "AKIANOBODY", "no").list_buckets()
+    assert "s3:GetObject" in denied(world.client("s3", *reader).get_object, Bucket="bucket1", Key="a b/c+d")
+    principal = {"AWS": f"arn:aws:iam::{ACCOUNT}:user/reader"}
+    statement = {"Principal": principal, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket1/*"}
+    s3.put_bucket_policy(Bucket="bucket1", Policy=policy(statement))
+    assert world.client("s3", *reader).get_object(Bucket="bucket1", Key="a b/c+d")["Body"].read() == b"content"
+    assert "s3:PutObject" in denied(world.client("s3", *reader).put_object, Bucket="bucket1", Key="x", Body=b"x")
+    assert ask(f"{world.server.endpoint}/bucket1/a%20b/c%2Bd") == (403, "AccessDenied")
+    for scope, body, expected in (("right", b"b", 200), ("tampered", b"c", 403)):
+        status, _code = ask(*chunked(world, f"/bucket1/{scope}", body))
+        assert status == expected, scope
+    assert len(s3.get_object(Bucket="bucket1", Key="right")["Body"].read()) == 65_637
+
+
+def chunked(world: World, path: str, sent: bytes) -> tuple[str, str, bytes, dict[str, str]]:
+    """A PUT whose two chunks are signed one by one; the second is `b"b"` as it was signed, and `sent` as it goes."""
+    key, secret = world.admin
+    now, host = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"), world.server.endpoint.removeprefix("http://")
+    scope, signer = f"{now[:8]}/{REGION}/s3/aws4_request", signing_key(secret, now[:8], REGION, "s3")
+
+    def signature(text: str) -> str:
+        return hmac.digest(signer, text.encode(), "sha256").hex()
+
+    headers = {
+        "host": host,
+        "x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+        "x-amz-date": now,
+        "x-amz-decoded-content-length": "65637",
+    }
+    lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
+    request = f"PUT\n{path}\n\n{lines}\n{';'.join(headers)}\n{headers['x-amz-content-sha256']}"
+    seed = signature(f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}")
+    before, body, empty = seed, b"", hashlib.sha256(b"").hexdigest()
+    for signed, goes in ((b"a" * 65_536, b"a" * 65_536), (b"b" * 101, sent * 101), (b"", b"")):
+        digest = hashlib.sha256(signed).hexdigest()
+        before = signature(f"AWS4-HMAC-SHA256-PAYLOAD\n{now}\n{scope}\n{before}\n{empty}\n{digest}")
+        body += f"{len(goes):x};chunk-signature={before}\r\n".encode() + goes + b"\r\n"
+    credential = f"Credential={key}/{scope},SignedHeaders={';'.join(headers)},Signature={seed}"
+    headers |= {"Authorization": f"AWS4-HMAC-SHA256 {credential}"}
+    del headers["host"]  # which is sent anyway
+    return world.server.endpoint + path, "PUT", body, headers
