@@ -19,14 +19,15 @@ def handler(event, context):
     if event == "who":
         return boto3.client("sts").get_caller_identity()["Arn"]
     kms, logs, functions = boto3.client("kms"), boto3.client("logs"), boto3.client("lambda")
-    sealed = kms.encrypt(KeyId=event["key"], Plaintext=b"secret")["CiphertextBlob"]
+    meant = {"LambdaFunctionName": os.environ["AWS_LAMBDA_FUNCTION_NAME"]}  # as the console's helpers encrypt variables
+    sealed = kms.encrypt(KeyId=event["key"], Plaintext=b"secret", EncryptionContext=meant)["CiphertextBlob"]
     group, stream = "/mine", context.aws_request_id
     logs.create_log_stream(logGroupName=group, logStreamName=stream)
     logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[{"timestamp": event["now"], "message": "hello"}])
     other = functions.invoke(FunctionName=context.function_name, Payload=json.dumps("who"))
     return {
         "who": boto3.client("sts").get_caller_identity()["Arn"],
-        "plain": kms.decrypt(CiphertextBlob=sealed)["Plaintext"].decode(),
+        "plain": kms.decrypt(CiphertextBlob=sealed, EncryptionContext=meant)["Plaintext"].decode(),
         "logged": [one["message"] for one in logs.get_log_events(logGroupName=group, logStreamName=stream)["events"]],
         "invoked": json.loads(other["Payload"].read()),
         "region": kms.meta.region_name,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from lambent.base.remote_registry import is_loopback
-from lambent.wire.errors import AwsError, not_built
+from lambent.wire.errors import AwsError
 from lambent.wire.operations import Caller, Context
 
 _URI = re.compile(
@@ -26,11 +26,12 @@ class Reference:
     """An image, in Lambent's own registry or in another one."""
 
     uri: str  # as it was given
-    caller: Caller  # whose registry it is in, where that is Lambent's own
+    caller: Caller  # who asks, in the region of the registry
     repository: str
     tag: str | None
     digest: str | None
     host: str = ""  # of another registry; "": Lambent's own
+    account: str = ""  # whose part of Lambent's own it is in; "": the caller's
 
     @classmethod
     def parse(cls, uri: str, context: Context, is_own: IsOwn) -> Reference:
@@ -46,10 +47,13 @@ class Reference:
         tag = match["tag"] or (None if match["digest"] else "latest")
         found = cls(uri, caller, match["name"], tag, match["digest"])
         if (ecr := _ECR.fullmatch(host)) is not None:
-            if ecr[1] != caller.account:
-                raise not_built("images in another account's registry")
-            return replace(found, caller=replace(caller, region=ecr[2]))
+            return replace(found, caller=replace(caller, region=ecr[2]), account=ecr[1])
         return found if is_own(context, host) else replace(found, host=host)
+
+    @property
+    def place(self) -> Mapping[str, str]:
+        """The repository in the words of ECR."""
+        return {"repositoryName": self.repository, "registryId": self.account or self.caller.account}
 
     @property
     def wanted(self) -> Mapping[str, str]:

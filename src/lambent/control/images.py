@@ -114,7 +114,7 @@ class Images:
             content = image_manifests.document(text)
             return digest, str(content.get("mediaType") or said), content
         parameters = {
-            "repositoryName": reference.repository,
+            **reference.place,
             "imageIds": [wanted],
             "acceptedMediaTypes": [*MANIFESTS, *INDEXES],
         }
@@ -135,7 +135,7 @@ class Images:
         if reference.host:
             remote = Remote(reference.host, reference.repository)
             return image_manifests.document(await self._remotes.blob(remote, digest, _CONFIG_LIMIT))
-        layer = {"repositoryName": reference.repository, "layerDigest": digest}
+        layer = {**reference.place, "layerDigest": digest}
         try:
             await self._client.call(
                 "ecr", "GetDownloadUrlForLayer", layer, reference.caller

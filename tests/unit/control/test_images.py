@@ -272,9 +272,9 @@ def test_the_host_that_the_client_speaks_to_is_this_server():
 
 
 def test_another_account_s_registry():
-    with pytest.raises(AwsError) as caught:
-        Reference.parse("222222222222.dkr.ecr.us-east-1.amazonaws.com/app:v1", CONTEXT, own_hosts(lambda: 4566))
-    assert caught.value.status == 501
+    found = Reference.parse("222222222222.dkr.ecr.us-east-1.amazonaws.com/app:v1", CONTEXT, own_hosts(lambda: 4566))
+    assert found.caller.account != "222222222222"
+    assert found.place == {"repositoryName": "app", "registryId": "222222222222"}
 
 
 @pytest.mark.parametrize("operation", ["BatchGetImage", "GetDownloadUrlForLayer"])

@@ -25,14 +25,11 @@ _MUTABILITIES_WITH_FILTERS = ("IMMUTABLE_WITH_EXCLUSION", "MUTABLE_WITH_EXCLUSIO
 
 
 def registry_of(context: Context, parameters: Parameters) -> Registry:
-    """The caller's own registry. Another account's is refused: its policy would have to allow it."""
-    account = parameters.get("registryId", context.caller.account)
-    if account != context.caller.account:
-        raise not_built("the registry of another account")
-    return Registry(account, context.caller.region)
+    return Registry(parameters.get("registryId", context.caller.account), context.caller.region)
 
 
 def repository_of(context: Context, parameters: Parameters) -> RepositoryName:
+    """May be another account's: whether the caller may use that is the gate's to say."""
     return RepositoryName(registry_of(context, parameters), parameters["repositoryName"])
 
 
@@ -93,6 +90,8 @@ class Repositories:
 
     async def describe_repositories(self, context: Context, parameters: Parameters) -> Mapping[str, Any]:
         registry = registry_of(context, parameters)
+        if registry.account != context.caller.account and not parameters.get("repositoryNames"):
+            raise not_built("listing the registry of another account")
         if wanted := parameters.get("repositoryNames"):
             found = [await self._store.repository(RepositoryName(registry, name)) for name in wanted]
             return {"repositories": [_shape(repository, context) for repository in found]}
