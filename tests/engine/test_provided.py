@@ -73,6 +73,7 @@ def test_the_environment_of_a_program_is_awss(go: Any) -> None:
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{name}",
         "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001",
         "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",  # not AWS's: the way to the AWS API here
         "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
         "AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129:2000",
         "LAMBDA_RUNTIME_DIR": "/var/runtime",
