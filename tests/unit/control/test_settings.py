@@ -326,15 +326,6 @@ async def test_layers_are_refused_in_the_words_of_aws(lab):
     ("settings", "named"),
     [
         ({"PublishTo": "LATEST_PUBLISHED"}, "PublishTo"),
-        (
-            {
-                "PackageType": "Image",
-                "Code": {"ImageUri": "222222222222.dkr.ecr.us-east-1.amazonaws.com/i:t"},
-                "Runtime": None,
-                "Handler": None,
-            },
-            "another account's registry",
-        ),
         ({"DurableConfig": {"ExecutionTimeout": 10}}, "DurableConfig"),
         ({"Runtime": "custom"}, "Runtime=custom"),
         ({"Code": {"S3Bucket": "bucket", "S3Key": "key", "S3ObjectStorageMode": "REFERENCE"}}, "REFERENCE"),
