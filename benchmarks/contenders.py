@@ -89,6 +89,10 @@ class Contender:
         """Bytes: the proportional set size of the server and every process it started."""
         return sum(proportional(pid) for pid in tree(self._process.pid)) if self._process else 0
 
+    def own_memory(self) -> int:
+        """Bytes: the same of the server alone. What waits for functions comes and goes with demand."""
+        return proportional(self._process.pid) if self._process else 0
+
     def stop(self) -> None:
         """End the server and what it left running, and take its directory away."""
         if self._process is not None:

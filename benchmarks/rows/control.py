@@ -21,10 +21,12 @@ async def measure(stand: Stand) -> None:
     connection = await stand.connect()
     if stand.contender.runs:
         await first_answers(stand, connection)
-    figures["memory before many functions (MB)"] = before = stand.contender.memory() / 1e6
+    figures["memory of the server before many functions (MB)"] = before = stand.contender.own_memory() / 1e6
     figures[f"{options.functions:,} functions created, each (ms)"] = await create_many(connection, 0, options.functions)
     await asyncio.sleep(options.settle)
-    figures["  memory of a stored function (kB)"] = (stand.contender.memory() / 1e6 - before) / options.functions * 1000
+    figures["  memory of a stored function (kB)"] = (
+        (stand.contender.own_memory() / 1e6 - before) / options.functions * 1000
+    )
     begin = time.perf_counter()
     found = len(await pages(connection))
     if found < options.functions:
