@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from lambent.base.clock import Clock
 from lambent.base.db import Connection, Database
 from lambent.services.s3 import attributes, checksums, conditions, errors, store, tagging, uploads
 from lambent.services.s3.buckets import Buckets
 from lambent.services.s3.checksums import Digests
 from lambent.services.s3.contents import Contents, Staged
 from lambent.services.s3.names import key_of
-from lambent.services.s3.objects_api import Changed, demand, named
-from lambent.services.s3.records import NULL, Bucket, Part, Received, Segment, Version
+from lambent.services.s3.objects_api import demand, named
+from lambent.services.s3.records import Bucket, Received, Segment, Version
 from lambent.services.s3.uploads_api import number_of
+from lambent.services.s3.writes import Writes
 from lambent.wire.operations import Context, Operations, Parameters
 
 _LIMIT = 5 << 30  # bytes that are copied at once
@@ -36,12 +36,11 @@ class Source:
 class CopiesApi:
     """Handlers."""
 
-    def __init__(self, db: Database, buckets: Buckets, contents: Contents, clock: Clock, changed: Changed) -> None:
+    def __init__(self, db: Database, buckets: Buckets, contents: Contents, writes: Writes) -> None:
         self._db = db
         self._buckets = buckets
         self._contents = contents
-        self._clock = clock
-        self._changed = changed
+        self._writes = writes
 
     def register(self, operations: Operations) -> None:
         operations.register("s3", "CopyObject", self.copy_object)
@@ -62,7 +61,8 @@ class CopiesApi:
         return source
 
     async def copy_object(self, context: Context, parameters: Parameters) -> Answer:
-        bucket, key = self._buckets.named(context, parameters), key_of(parameters["Key"])
+        bucket = self._buckets.named(context, parameters)
+        key_of(parameters["Key"])  # refused before the source is looked for
         source = await self._source(context, parameters)
         if source.version.size > _LIMIT:
             message = (
@@ -78,25 +78,9 @@ class CopiesApi:
         algorithm = algorithm or next(iter(held), "CRC64NVME")
         async with self._contents.staged() as staged:
             received = await self._copied(staged, source, algorithm)
-            said |= {"Checksums": received.checksums, "ChecksumType": checksums.FULL}
-            version = Version(
-                *(0, key, "", True, False, self._clock.time(), received.size, received.md5.hex(), received.content),
-                attributes=said,
-                tags=tags,
+            put = await self._writes.put(
+                context, parameters, bucket, staged, received, said, tags, "ObjectCreated:Copy"
             )
-
-            def work(connection: Connection) -> Version:
-                found = store.demand(connection, bucket)
-                conditions.check_write(parameters, parameters["Key"], store.current(connection, bucket, key))
-                identity = self._clock.token(16) if found.versioning == "Enabled" else NULL
-                put = replace(version, id=identity)
-                replaced = store.put(connection, found, put, found.versioning)
-                connection.after_commit(staged.settle)
-                connection.after_commit(lambda: self._contents.release(replaced))
-                self._changed(connection, found, "ObjectCreated:Copy", put, context)
-                return put
-
-            put = await self._db.write(work)
         answer: dict[str, Any] = {"CopyObjectResult": _result(put.etag, put.modified, received)}
         if source.bucket.versioning:
             answer["CopySourceVersionId"] = source.version.id
@@ -138,17 +122,7 @@ class CopiesApi:
                 received = await self._copied(staged, source, algorithm)
             else:
                 received = await self._read_again(staged, source, start, stop, algorithm)
-            part = Part(
-                *(number, received.content, received.size, received.md5.hex(), self._clock.time(), received.checksums)
-            )
-
-            def work(connection: Connection) -> None:
-                uploads.demand(connection, bucket, key, identity)
-                replaced = uploads.put_part(connection, identity, part)
-                connection.after_commit(staged.settle)
-                connection.after_commit(lambda: self._contents.release(replaced))
-
-            await self._db.write(work)
+            part = await self._writes.put_part(bucket, key, identity, number, staged, received)
         answer: dict[str, Any] = {"CopyPartResult": _result(part.etag, part.modified, received)}
         if source.bucket.versioning:
             answer["CopySourceVersionId"] = source.version.id

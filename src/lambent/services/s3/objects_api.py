@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from lambent.base.clock import Clock
@@ -14,7 +13,8 @@ from lambent.services.s3.buckets import Buckets
 from lambent.services.s3.contents import Contents, Reading
 from lambent.services.s3.intake import Intake
 from lambent.services.s3.names import key_of
-from lambent.services.s3.records import NULL, Bucket, Segment, Version, Versioning
+from lambent.services.s3.records import NULL, Bucket, Segment, Version
+from lambent.services.s3.writes import Writes
 from lambent.wire.errors import AwsError
 from lambent.wire.operations import Context, Operations, Parameters
 from lambent.wire.streams import Outgoing
@@ -24,22 +24,20 @@ _MOST_DELETED = 1000
 _CHECKED = 1000  # parts that GetObjectAttributes shows at once
 
 Answer = Mapping[str, Any]
-Changed = Callable[[Connection, Bucket, str, Version, Context], None]
-"""Called inside the transaction of each change with the event's name ("ObjectCreated:Put")."""
 
 
 class ObjectsApi:
     """Handlers."""
 
     def __init__(
-        self, db: Database, buckets: Buckets, contents: Contents, intake: Intake, clock: Clock, changed: Changed
+        self, db: Database, buckets: Buckets, contents: Contents, intake: Intake, clock: Clock, writes: Writes
     ) -> None:
         self._db = db
         self._buckets = buckets
         self._contents = contents
         self._intake = intake
         self._clock = clock
-        self._changed = changed
+        self._writes = writes
 
     def register(self, operations: Operations) -> None:
         for operation, handler in {
@@ -60,7 +58,8 @@ class ObjectsApi:
     # Put
 
     async def put_object(self, context: Context, parameters: Parameters) -> Answer:
-        bucket, key = self._buckets.named(context, parameters), key_of(parameters["Key"])
+        bucket = self._buckets.named(context, parameters)
+        key_of(parameters["Key"])  # refused before its body comes
         if "WriteOffsetBytes" in parameters:
             raise errors.invalid_request("Appending is for directory buckets only.")
         said = attributes.of_request(parameters, bucket)
@@ -68,29 +67,9 @@ class ObjectsApi:
         body = parameters.get("Body", b"")
         async with self._contents.staged() as staged:
             received = await self._intake.receive(staged, body, checksums.expected(parameters, body, "CRC64NVME"))
-            said |= {"Checksums": received.checksums, "ChecksumType": checksums.FULL}
-            version = Version(
-                *(0, key, "", True, False, self._clock.time(), received.size, received.md5.hex(), received.content),
-                attributes=said,
-                tags=tags,
-            )
-
-            def work(connection: Connection) -> Version:
-                found = store.demand(connection, bucket)
-                conditions.check_write(parameters, parameters["Key"], store.current(connection, bucket, key))
-                put = replace(version, id=self.version_id(found.versioning))
-                replaced = store.put(connection, found, put, found.versioning)
-                connection.after_commit(staged.settle)
-                connection.after_commit(lambda: self._contents.release(replaced))
-                self._changed(connection, found, "ObjectCreated:Put", put, context)
-                return put
-
-            put = await self._db.write(work)
+            put = await self._writes.put(context, parameters, bucket, staged, received, said, tags, "ObjectCreated:Put")
         answer = {"ETag": f'"{put.etag}"', **checksums.members(received.checksums), "ChecksumType": checksums.FULL}
         return answer | named(bucket, put) | attributes.encryption_shown(said)
-
-    def version_id(self, versioning: Versioning) -> str:
-        return self._clock.token(16) if versioning == "Enabled" else NULL
 
     # Get
 
@@ -174,7 +153,7 @@ class ObjectsApi:
             released = store.remove(connection, found, old)
             connection.after_commit(lambda: self._contents.release(released))
             if not old.marker:
-                self._changed(connection, found, "ObjectRemoved:Delete", old, context)
+                self._writes.changed(connection, found, "ObjectRemoved:Delete", old, context)
             answer: dict[str, Any] = {"VersionId": old.id} if wanted is not None and found.versioning else {}
             return answer | ({"DeleteMarker": True} if old.marker else {})
 
@@ -182,11 +161,11 @@ class ObjectsApi:
 
     def _mark(self, connection: Connection, context: Context, bucket: Bucket, key: bytes) -> dict[str, Any]:
         """A delete marker, in place of the null version where versions are not kept any more."""
-        identity = self.version_id(bucket.versioning)
+        identity = self._writes.version_id(bucket.versioning)
         marker = Version(0, key, identity, True, True, self._clock.time())
         replaced = store.put(connection, bucket, marker, bucket.versioning)
         connection.after_commit(lambda: self._contents.release(replaced))
-        self._changed(connection, bucket, "ObjectRemoved:DeleteMarkerCreated", marker, context)
+        self._writes.changed(connection, bucket, "ObjectRemoved:DeleteMarkerCreated", marker, context)
         return {"DeleteMarker": True, "VersionId": identity}
 
     async def delete_objects(self, context: Context, parameters: Parameters) -> Answer:
@@ -243,7 +222,7 @@ class ObjectsApi:
         def work(connection: Connection) -> Version:
             found = demand(connection, bucket, key, parameters.get("VersionId"), "PUT")
             store.set_tags(connection, found, tags)
-            self._changed(connection, store.demand(connection, bucket), event, found, context)
+            self._writes.changed(connection, store.demand(connection, bucket), event, found, context)
             return found
 
         return named(bucket, await self._db.write(work))

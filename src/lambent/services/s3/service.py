@@ -22,6 +22,7 @@ from lambent.services.s3.listing_api import ListingApi
 from lambent.services.s3.notifications import Notifications
 from lambent.services.s3.objects_api import ObjectsApi
 from lambent.services.s3.uploads_api import UploadsApi
+from lambent.services.s3.writes import Writes
 from lambent.wire.gate import Access, Guarded
 from lambent.wire.operations import Client, Operations
 
@@ -41,15 +42,15 @@ class S3:
         intake = Intake()
         means = (db, self.buckets, self.contents)
         notifications = Notifications(self.buckets, jobs, client, clock)
-        changed = notifications.changed
-        objects = ObjectsApi(*means, intake, clock, changed)
+        writes = Writes(db, self.contents, clock, notifications.changed)
+        objects = ObjectsApi(*means, intake, clock, writes)
         self._objects, self._clock = objects, clock
         self._apis = (
             BucketsApi(*means, clock),
             Configurations(self.buckets),
             objects,
-            CopiesApi(*means, clock, changed),
-            UploadsApi(*means, intake, clock, changed),
+            CopiesApi(*means, writes),
+            UploadsApi(*means, intake, clock, writes),
             notifications,
             ListingApi(db, self.buckets),
         )

@@ -16,8 +16,9 @@ from lambent.services.s3.intake import Intake
 from lambent.services.s3.listing import Place
 from lambent.services.s3.listing_api import encoder, frame, wanted_of
 from lambent.services.s3.names import key_of
-from lambent.services.s3.objects_api import Changed, named
-from lambent.services.s3.records import NULL, Part, Segment, Upload, Version
+from lambent.services.s3.objects_api import named
+from lambent.services.s3.records import Part, Segment, Upload, Version
+from lambent.services.s3.writes import Writes
 from lambent.wire.errors import AwsError
 from lambent.wire.operations import Context, Operations, Parameters
 
@@ -33,14 +34,14 @@ class UploadsApi:
     """Handlers."""
 
     def __init__(
-        self, db: Database, buckets: Buckets, contents: Contents, intake: Intake, clock: Clock, changed: Changed
+        self, db: Database, buckets: Buckets, contents: Contents, intake: Intake, clock: Clock, writes: Writes
     ) -> None:
         self._db = db
         self._buckets = buckets
         self._contents = contents
         self._intake = intake
         self._clock = clock
-        self._changed = changed
+        self._writes = writes
 
     def register(self, operations: Operations) -> None:
         for operation, handler in {
@@ -85,17 +86,7 @@ class UploadsApi:
             wanted = checksums.expected(parameters, body, upload.attributes.get("Algorithm", "CRC64NVME"))
             refuse_other_algorithm(upload, wanted.algorithm)
             received = await self._intake.receive(staged, body, wanted)
-            part = Part(
-                *(number, received.content, received.size, received.md5.hex(), self._clock.time(), received.checksums)
-            )
-
-            def work(connection: Connection) -> None:
-                uploads.demand(connection, bucket, key, identity)
-                replaced = uploads.put_part(connection, identity, part)
-                connection.after_commit(staged.settle)
-                connection.after_commit(lambda: self._contents.release(replaced))
-
-            await self._db.write(work)
+            part = await self._writes.put_part(bucket, key, identity, number, staged, received)
         shown = checksums.members(part.checksums) if "Algorithm" in upload.attributes or wanted.value else {}
         return {"ETag": f'"{part.etag}"', **shown, **attributes.encryption_shown(upload.attributes)}
 
@@ -115,7 +106,7 @@ class UploadsApi:
             there = uploads.parts(connection, identity)
             chosen = _chosen(asked, {part.number: part for part in there})
             version = self._assembled(upload, chosen, parameters)
-            version = replace(version, id=self._clock.token(16) if found.versioning == "Enabled" else NULL)
+            version = replace(version, id=self._writes.version_id(found.versioning))
             replaced = store.put(connection, found, version, found.versioning)
             algorithm = next(iter(version.attributes.get("Checksums", {})), "")
             segments = [Segment(p.number, p.content, p.size, p.checksums.get(algorithm, "")) for p in chosen]
@@ -124,7 +115,7 @@ class UploadsApi:
             used = {part.content for part in chosen}
             replaced += [part.content for part in there if part.content not in used]
             connection.after_commit(lambda: self._contents.release(replaced))
-            self._changed(connection, found, "ObjectCreated:CompleteMultipartUpload", version, context)
+            self._writes.changed(connection, found, "ObjectCreated:CompleteMultipartUpload", version, context)
             return version
 
         version = await self._db.write(work)
